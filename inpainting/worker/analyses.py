@@ -17,6 +17,7 @@ from inpainting.captioning import CaptionStyle, describe_colours, find_captioner
 from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png
 from inpainting.core.errors import InvalidImage
 from inpainting.core.image import CanonicalImage
+from inpainting.core.sentences import sentence
 from inpainting.keepalive import run_in_thread
 from inpainting.media.recent_images import recent_image
 from inpainting.models import Analysis, AnalysisMask, UploadedImage
@@ -79,7 +80,7 @@ def read_image(analysis: Analysis) -> CanonicalImage:
     try:
         return recent_image(analysis.sha256, decode)
     except FileNotFoundError as error:
-        message = "The image of this analysis is gone; send it again."
+        message = sentence("The image of this analysis is gone; send it again.")
         raise InvalidImage(message, code="image_gone", field="image") from error
 
 

@@ -1,5 +1,7 @@
 """The order in which queued generations start: by their tags, see `inpainting.database.fair_tags`.
 
+A worker passes over what it leaves to others, see `inpainting.worker.fleet`.
+
 A worker that has models loaded prefers generations that use them, since loading another model takes seconds: such a
 generation may overtake the first in line if its start tag is at most OVERTAKEN_SLOTS slots of that one behind. Tags do
 not change and slots of one user do not overlap, so each user starts at most as much before the first in line, and one
@@ -11,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from functools import cache, partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -25,12 +27,17 @@ from inpainting.database.compiled_query import CompiledQuery, Parameter, order_b
 from inpainting.database.leases import NOT_LEASED
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.models import Generation, Status
+from inpainting.models import Generation, Status, Worker
 from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here
 from inpainting.worker import watchdog
+from inpainting.worker.claim_gate import claim_gate
+from inpainting.worker.fleet import membership
+from inpainting.worker.models_in_queue import models_in
 
 OVERTAKEN_SLOTS = 2
+CANDIDATES_FOR_HERE = 16
+"""How many waiting generations, and how many of each model, are searched for one that this process can paint."""
 CANDIDATES = 64
 """How many waiting generations are searched for a loaded model: a claim costs the same however many wait."""
 
@@ -45,8 +52,9 @@ _served: set[Queue] = set()
 
 
 def startable_in(queue: Queue) -> QuerySet[QueuedWork]:
-    startable: QuerySet[QueuedWork] = fair_tags.model_in(queue).startable()
-    return startable.filter(queue=queue)
+    """Return what waits in a queue and may start here: nothing while this process is drained."""
+    startable: QuerySet[QueuedWork] = fair_tags.model_in(queue).startable().filter(~Worker.drained_here(), queue=queue)
+    return startable.filter(model__in=_models_for_here(queue)) if membership.leaves_some else startable
 
 
 def waiting_in(queue: object, *, alone: object) -> QuerySet[Generation]:
@@ -110,10 +118,12 @@ def _before(limit: int) -> tuple[CompiledQuery[Generation], CompiledQuery[Genera
 
 def start_next(queue: Queue = Queue.CPU) -> Any:
     """Claim the next generation, or analysis, of a queue. None if none may start, other workers claimed them all, or
-    this process stops."""
+    this process stops or could store no result."""
+    if not claim_gate.is_open():
+        return None
     with _claiming:
         _served.add(queue)
-        must_run_alone = any(_waiting_alone(served).rows(queue=served) for served in _served)
+        must_run_alone = any(_waits_alone_for_here(served) for served in _served)
         running = runs_alone_here()
         if any(running) or (running and must_run_alone):
             return None
@@ -121,7 +131,7 @@ def start_next(queue: Queue = Queue.CPU) -> Any:
             with transaction.atomic():
                 # SQLite has one writing transaction at a time.
                 with order_by_index():
-                    first = next(iter(_next(queue).instances(queue=queue, alone=must_run_alone)), None)
+                    first = _first_for_here(queue, alone=must_run_alone)
                 if first is None:
                     return None
                 preferred = None
@@ -133,6 +143,40 @@ def start_next(queue: Queue = Queue.CPU) -> Any:
                         fair_tags.record_overtaking(preferred)
                     return _read_input_images(work) if isinstance(work, Generation) else work
     return None
+
+
+def _first_for_here(queue: Queue, *, alone: bool) -> QueuedWork | None:
+    """The first in line that this process does not leave to others, locked."""
+    if not membership.leaves_some:
+        return next(iter(_next(queue).instances(queue=queue, alone=alone)), None)
+    for work in _candidates_for_here(queue, alone=alone):
+        if claimed := _unclaimed(type(work)).instances(pk=work.pk):
+            return claimed[0]
+    return None
+
+
+def _waits_alone_for_here(queue: Queue) -> bool:
+    """Whether work waits that must run alone and that this process does not leave to others."""
+    waits = bool(_waiting_alone(queue).rows(queue=queue))
+    return any(_candidates_for_here(queue, alone=True)) if waits and membership.leaves_some else waits
+
+
+def _candidates_for_here(queue: Queue, *, alone: bool) -> Iterator[QueuedWork]:
+    """The work that this process does not leave to others, in the order in which it starts: of the first in line, and
+    then, as all of those may be for others, of the first of each model."""
+    queued = waiting(fair_tags.model_in(queue), queue, alone=alone).filter(NOT_LEASED, cancel_requested=False)
+    queued = queued.only("queue", "model", *START_ORDER, *(["settings"] if queued.model is Generation else []))
+    first: list[QueuedWork] = list(queued[:CANDIDATES_FOR_HERE])
+    yield from (work for work in first if not membership.leaves(work))
+    if len(first) == CANDIDATES_FOR_HERE:
+        of_each = (queued.filter(model=model)[:CANDIDATES_FOR_HERE] for model in _models_for_here(queue))
+        found = [work for some in of_each for work in some if not membership.leaves(work)]
+        yield from sorted(found, key=lambda work: [getattr(work, name) for name in START_ORDER])
+
+
+def _models_for_here(queue: Queue) -> list[str]:
+    """The models of what waits in a queue, but those that this process leaves to others."""
+    return [model for model in models_in(queue, Status.QUEUED) if model not in membership.left_models]
 
 
 def stop_claiming() -> None:
@@ -150,8 +194,8 @@ def _find_with_loaded_model(first: Generation, loaded: Collection[str]) -> Gener
     with order_by_index():
         candidates = _candidates.rows(queue=first.queue, attempts=first.attempts, latest=latest)
     for pk, model in candidates:
-        if model in loaded and (claimed := _unclaimed.instances(pk=pk)):
-            return claimed[0]
+        if model in loaded and (claimed := _unclaimed(Generation).instances(pk=pk)):
+            return None if membership.leaves_some and membership.leaves(claimed[0]) else claimed[0]
     return None
 
 
@@ -171,8 +215,10 @@ def _by_pk(model: Any) -> CompiledQuery[Any]:
 
 
 def lock_unclaimed(waiting: QuerySet[Work]) -> QuerySet[Work]:
-    """Those that may start now, locked. Those that other processes are starting are skipped."""
-    return waiting.filter(NOT_LEASED, cancel_requested=False).select_for_update(skip_locked=True, no_key=True)
+    """Those that may start now, locked; none while this process is drained. Those that other processes are starting are
+    skipped."""
+    startable = waiting.filter(NOT_LEASED, ~Worker.drained_here(), cancel_requested=False)
+    return startable.select_for_update(skip_locked=True, no_key=True)
 
 
 def _parameter(field: str, name: str = "") -> Parameter:
@@ -195,9 +241,13 @@ def _next(queue: Queue) -> CompiledQuery[QueuedWork]:
     return CompiledQuery(lambda: lock_unclaimed(waiting(model, _parameter("queue"), alone=alone))[:1])
 
 
-_unclaimed = CompiledQuery(
-    lambda: lock_unclaimed(Generation.objects.filter(status=Status.QUEUED, pk=Parameter("pk", Generation._meta.pk)))
-)
+@cache
+def _unclaimed(model: type[Work]) -> CompiledQuery[Work]:
+    """The work of that key, locked, if it may start now."""
+    rows = model._default_manager.filter(status=Status.QUEUED, pk=Parameter("pk", model._meta.pk))
+    return CompiledQuery(lambda: lock_unclaimed(rows))
+
+
 _candidates = CompiledQuery(
     lambda: (
         waiting_in(_parameter("queue"), alone=False)

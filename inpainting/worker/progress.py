@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 
-from django.db import InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 
+from accounts.outages import DATABASE_ERRORS, is_outage
 from inpainting.core.codecs import thumbnail_webp
 from inpainting.core.errors import Cancelled
 from inpainting.core.image import CanonicalImage
@@ -26,8 +27,6 @@ PROGRESS_EVERY_SECONDS = 0.2
 """The interval between recorded steps, and so the delay until a cancellation is noticed."""
 PREVIEW_SIDE = 256
 """Pixels of a preview's longer side, at most."""
-DATABASE_UNAVAILABLE = (OperationalError, InterfaceError)
-"""Errors of a database that is locked, full or unreachable."""
 
 
 class LeaseRenewal:
@@ -51,7 +50,9 @@ class LeaseRenewal:
         self.last_written = time.monotonic()
         try:
             still_held = advance()
-        except DATABASE_UNAVAILABLE:
+        except DATABASE_ERRORS as error:
+            if not is_outage(error):
+                raise
             logger.warning("The database does not answer while %s runs", self.work, exc_info=True)
             close_old_connections()
             return False
@@ -81,7 +82,8 @@ class Reporter(LeaseRenewal):
         if step.preview is not None and self.shows_previews:
             self.shown = step  # kept until a step is recorded: engines do not send a preview with every step
         is_the_end = step.done >= step.of and (step.done, step.of) != (self.generation.step, self.generation.steps)
-        if (self.is_due() or is_the_end) and self.record(lambda: self.advance(step)):
+        is_the_first = step.done > 0 and not self.generation.step  # from which a crash counts
+        if (self.is_due() or is_the_first or is_the_end) and self.record(lambda: self.advance(step)):
             self.shown = None
 
     def renew_lease(self) -> None:

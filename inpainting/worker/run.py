@@ -12,6 +12,7 @@ import numpy as np
 from django.conf import settings
 from django.db import close_old_connections
 
+from accounts.outages import DATABASE_ERRORS, is_outage
 from inpainting import metrics, moderation
 from inpainting.core.codecs import encode_png, generation_parameters, shrunk
 from inpainting.core.codecs.formats import PNG, TOO_LARGE, LossyCopy, copy_for
@@ -29,6 +30,7 @@ from inpainting.core.errors import (
 from inpainting.core.image import CanonicalImage
 from inpainting.core.metadata import ImageMetadata
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.engines import registry
 from inpainting.engines.base import Plan, Queue
 from inpainting.engines.painting import Painting, paint_each
@@ -43,9 +45,11 @@ from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
 from inpainting.worker.analyses import AnalysisResult, analyse, commit
+from inpainting.worker.claim_gate import claim_gate
 from inpainting.worker.fair_queue import start_next, worker_count
+from inpainting.worker.fleet import membership
 from inpainting.worker.large_images import one_at_a_time
-from inpainting.worker.progress import DATABASE_UNAVAILABLE, LeaseRenewal, Reporter
+from inpainting.worker.progress import LeaseRenewal, Reporter
 from inpainting.worker.watchdog import Heartbeat, heartbeat
 
 logger = logging.getLogger(__name__)
@@ -90,24 +94,27 @@ def run_claimed(work: QueuedWork, queue: Queue) -> None:
                 paint(work, queue, watch, cleanup)
             elif isinstance(work, Analysis):
                 find(work, watch, cleanup)
+            claim_gate.record_success()
         except Cancelled:
             end_cancelled(work, watch)
         except DeviceLost as error:
             watching.end_process(f"{work} lost its device: {error}")
         except PaintingError as error:
-            code, message = error.code, error.message
-            retry_until_committed(lambda: work.fail(code=code, message=message), watch)
+            fail_or_leave(work, watch, error)
         except Exception as error:
             if out_of_space(error):
                 logger.error("No space for the results of %s; it is requeued", work)
+                claim_gate.record_failure()
                 cleanup.close()  # first: the release needs space as well
                 retry_until_committed(lambda: work.release(pause_seconds=FULL_DISK_PAUSE_SECONDS), watch)
             elif isinstance(error, StorageUnavailable):
                 logger.error("%s is requeued: %s", work, error)
+                claim_gate.record_failure()
                 retry_until_committed(lambda: work.release(pause_seconds=STORAGE_PAUSE_SECONDS), watch)
-            elif isinstance(error, DATABASE_UNAVAILABLE):
-                # The process is stopping and cannot record the end: the lease expires, another worker runs it again.
+            elif is_outage(error):
                 logger.exception("The database became unreachable while %s ran", work)
+                if not watching.stopping.is_set():  # otherwise the lease expires, and another worker runs it again
+                    retry_until_committed(lambda: work.release(pause_seconds=DATABASE_PAUSE_SECONDS), watch)
             else:
                 fail_unexpectedly(work, watch)
 
@@ -146,14 +153,8 @@ def find(analysis: Analysis, watch: Heartbeat, cleanup: ExitStack) -> None:
     """Find what the analysis is about and end it. cleanup: deletes the files that were written, unless committed."""
     findings = AnalysisResult()
     cleanup.callback(lambda: delete_uncommitted_files(findings.files))
-    try:
-        analyse(analysis, findings, LeaseRenewal(analysis, watch).renew_lease)
-        committed = retry_until_committed(lambda: commit(analysis, findings), watch, unless=out_of_space)
-    except InvalidRequest as error:
-        refusal = error
-        retry_until_committed(lambda: analysis.refuse(refusal), watch)
-        return
-    if committed:
+    analyse(analysis, findings, LeaseRenewal(analysis, watch).renew_lease)
+    if retry_until_committed(lambda: commit(analysis, findings), watch, unless=out_of_space):
         cleanup.pop_all()
     else:
         end_cancelled(analysis, watch)
@@ -200,8 +201,8 @@ def retry_until_committed(
     while True:
         try:
             return transition()
-        except DATABASE_UNAVAILABLE as error:
-            if unless(error) or watching.stopping.is_set():
+        except DATABASE_ERRORS as error:
+            if unless(error) or not is_outage(error) or watching.stopping.is_set():
                 raise
             logger.warning("The database does not answer; trying again in a moment", exc_info=True)
         watch.beat()
@@ -219,12 +220,40 @@ def end_cancelled(work: QueuedWork, watch: Heartbeat) -> None:
         metrics.LEASES_LOST.inc()
 
 
+def fail_or_leave(work: QueuedWork, watch: Heartbeat, error: PaintingError) -> None:
+    """End the work with the error; release it where another worker may load what this one cannot."""
+    is_alone = settings.IS_ALONE or watching.stopping.is_set()
+    if not is_alone and retry_until_committed(lambda: membership.leave_failed(work, error), watch):
+        logger.warning("%s is left to other workers: %s", work, error.message)
+        retry_until_committed(work.release, watch)
+    elif isinstance(work, Analysis) and isinstance(error, InvalidRequest):
+        retry_until_committed(lambda: work.refuse(error), watch)
+    else:
+        is_lacking = not is_alone and membership.missing_for(work, error)
+        message = and_nobody_else(error.message) if is_lacking else error.message
+        fail_or_release(work, watch, code=error.code, message=message)
+
+
+def and_nobody_else(problem: str) -> Sentence:
+    """Return the error of work that failed because of what this process, and every other that runs, cannot load."""
+    if problem.endswith("."):
+        return sentence("{problem} No other worker that runs can load it.", problem=problem)
+    return sentence("{problem}. No other worker that runs can load it.", problem=problem)
+
+
 def fail_unexpectedly(work: QueuedWork, watch: Heartbeat) -> None:
-    """Fail the work after an unexpected error; the traceback goes to the log."""
+    """End the work after an unexpected error; the traceback goes to the log."""
     logger.exception("%s failed unexpectedly", work)
-    what = "Painting" if isinstance(work, Generation) else "The analysis"
-    message = f"{what} failed unexpectedly. Try again; the server's log has the details."
-    retry_until_committed(lambda: work.fail(code="internal_error", message=message), watch)
+    fail_or_release(work, watch, code="internal_error", message=work.FAILED_UNEXPECTEDLY)
+
+
+def fail_or_release(work: QueuedWork, watch: Heartbeat, *, code: str, message: str) -> None:
+    """Fail the work; release it where this process stops, as that can be the cause: Python then starts no thread."""
+    if watching.stopping.is_set():
+        logger.warning("%s is released, because this process stops: %s", work, message)
+        retry_until_committed(work.release, watch)
+    else:
+        retry_until_committed(lambda: work.fail(code=code, message=message), watch)
 
 
 def store(image: GeneratedImage, painting: Painting, canonical: CanonicalImage, requested: PaintSettings) -> None:
@@ -268,7 +297,7 @@ def check_stored(enlarged: CanonicalImage, stored: PngStrips) -> int:
     not the image."""
     nothing = np.zeros((enlarged.size.height, enlarged.size.width), np.uint8)
     if changed := outside_mask_changed_pixels(enlarged, stored, nothing):
-        raise EngineFailed(f"{changed} pixels of the stored file are not those of the image.")
+        raise EngineFailed(sentence("{changed} pixels of the stored file are not those of the image.", changed=changed))
     return 0
 
 
@@ -281,7 +310,7 @@ def store_thumbnails(thumbnails: Iterable[tuple[ThumbnailedImage, CanonicalImage
         try:
             if not image.thumbnail:
                 image.store_reduced("thumbnail", reduced_webp(pixels, "thumbnail"))
-        except (OSError, *DATABASE_UNAVAILABLE):
+        except (OSError, *DATABASE_ERRORS):
             logger.warning("The thumbnail of %s cannot be stored", image, exc_info=True)
 
 

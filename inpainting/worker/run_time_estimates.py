@@ -23,6 +23,7 @@ from inpainting.database.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
 from inpainting.worker.fair_queue import fair_order_in, seconds_before, worker_count
+from inpainting.worker.fleet import count_slots
 
 MAX_OBSERVATIONS, NEIGHBOURS = 200, 5
 RIDGE = 1.0
@@ -89,7 +90,7 @@ class RuntimeEstimator:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """position: 1 starts next. eta: seconds until it has ended, None without observations.
+    """position: 1 starts next. eta: seconds until it has ended, None without observations or a live worker.
 
     is_minimum: more than EXACT_POSITIONS are before it; both are at least that much.
     """
@@ -155,9 +156,9 @@ def queue_position(generation: Generation, *, was_just_accepted: bool = False) -
     own = generation.likely_seconds if was_just_accepted else likely_seconds(generation)
     before = seconds_before(generation, EXACT_POSITIONS)
     is_minimum = len(before) == EXACT_POSITIONS
-    if own is None:
+    free = [] if own is None else _seconds_until_free(Queue(generation.queue), unknown=own)
+    if own is None or not free:
         return QueuePosition(len(before) + 1, None, is_minimum)
-    free = _seconds_until_free(Queue(generation.queue), unknown=own)
     for seconds in before:
         heapq.heapreplace(free, free[0] + (own if seconds is None else seconds))
     return QueuePosition(len(before) + 1, _occupy(free, own, unknown=None), is_minimum)
@@ -197,11 +198,13 @@ def positions() -> Positions:
 
 
 def _seconds_until_free(queue: Queue, *, unknown: float | None) -> list[float]:
-    """A heap: for each worker of this process, the seconds until it has no running generation.
+    """A heap: for each slot of the live workers, the seconds until it has no running generation; empty without workers.
 
     unknown: the likely seconds of a generation without an estimate.
     """
-    free = [0.0] * worker_count(queue)
+    free = [0.0] * count_slots(queue, own=worker_count(queue))
+    if not free:
+        return free
     for started, expected_end, likely in _running_in.rows(queue=queue):
         left = _seconds_left_now(started, expected_end, unknown if likely is None else likely)
         heapq.heapreplace(free, left or 0.0)
@@ -216,8 +219,10 @@ _running_in = CompiledQuery(
 
 
 def _occupy(free: list[float], seconds: float | None, *, unknown: float | None) -> float | None:
-    """Give the next generation to the worker that is free first. Returns when it has ended; None if not known."""
+    """Give the next generation to the slot that is free first. Returns when it has ended; None if not known."""
     known = unknown if seconds is None else seconds
+    if not free:
+        return None
     end = free[0] + (known or 0.0)
     heapq.heapreplace(free, end)
     return None if known is None else round(end, 1)

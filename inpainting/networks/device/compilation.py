@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import shutil
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +17,11 @@ import torch.fx.experimental._config
 from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
+
+OFF, AUTO, BLOCKS, TRANSFORMERS = "off", "auto", "blocks", "transformers"
+"""Values of DREAMLAYER_DIFFUSION_COMPILE, and what `auto` means on a GPU: the blocks of transformers, not of UNets."""
+FIRST_CAPABILITY = (7, 0)
+"""The compute capability of the oldest NVIDIA GPUs for which Triton generates code."""
 
 OPTIONS: dict[str, Any] = {"dynamic": True}
 """The options of `torch.compile`. One version serves all image sizes, lengths of text and numbers of rows but 1."""
@@ -54,6 +64,21 @@ class CompiledNetwork:
         logger.warning("%s is computed without compiled blocks", self.slug, exc_info=error)
         self.rejection = f"The network could not be compiled ({type(error).__name__}); it was computed without."
         self._compiled = None
+
+
+def compilation_for(word: str, device: torch.device) -> str:
+    """What is compiled for a device: one of BLOCKS and TRANSFORMERS, or "" for nothing. word: OFF, AUTO or BLOCKS."""
+    if word == AUTO:
+        return TRANSFORMERS if device.type == "cuda" and can_generate_code(device) else ""
+    return "" if word == OFF else word
+
+
+def can_generate_code(device: torch.device) -> bool:
+    """Whether Triton supports a GPU, and finds the C compiler and the headers of Python that it needs."""
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+    has_headers = (Path(sysconfig.get_path("include")) / "Python.h").exists()
+    is_able = find_spec("triton") is not None and bool(compiler) and has_headers
+    return is_able and torch.cuda.get_device_capability(device) >= FIRST_CAPABILITY
 
 
 def import_compiler() -> None:

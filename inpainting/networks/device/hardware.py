@@ -61,7 +61,7 @@ class Hardware:
     quantization: str = ""
     """One of `quantization.QUANTIZATIONS`, "" for none."""
     compilation: str = ""
-    """"blocks"; "" for none."""
+    """"blocks", "transformers" for the blocks of transformers alone, or "" for none."""
 
     @property
     def is_cuda(self) -> bool:
@@ -113,8 +113,8 @@ class Hardware:
 
     @property
     def has_slow_first_step(self) -> bool:
-        """Whether kernels are loaded and chosen in the first step of a process, as on a GPU, or networks compiled."""
-        return self.device.type != "cpu" or bool(self.compilation)
+        """Whether kernels are loaded and chosen in the first step of a process, as on a GPU."""
+        return self.device.type != "cpu"
 
     def synchronize(self) -> None:
         """Wait until the device has finished all queued work."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
-from functools import cache
 from pathlib import Path
 
+from django.conf import settings as site
+
+from inpainting.networks.device.gpus import visible_gpus
+
 CPU, CUDA = "cpu", "cuda"
-DRIVER_SECONDS = 10
-"""The longest time that the driver's program may take."""
 
 
 def memory_bytes(device: str) -> int:
@@ -30,24 +29,24 @@ def free_device_bytes(device: str) -> int:
     return int(free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device))
 
 
-@cache
-def cuda_devices_bytes() -> tuple[int, ...]:
-    """All memory of each CUDA device, as the driver's program tells it; empty without one. Imports no torch."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        return ()
-    command = [program, "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=DRIVER_SECONDS, check=True)  # noqa: S603
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    return tuple(int(line) * 2**20 for line in told.stdout.split() if line.isdigit())
+def gpu_bytes(device: str) -> int:
+    """All memory of the CUDA device that a setting names, as `visible_gpus` tells it; 0 without one.
+
+    device: auto, or as torch names it.
+    """
+    kind, _, number = device.partition(":")
+    gpus = visible_gpus() if kind in ("auto", CUDA) else ()
+    index = int(number) if number.isdigit() else 0
+    return gpus[index].memory_bytes if index < len(gpus) else 0
 
 
 def machine_memory_bytes() -> int:
-    """The machine's memory, or the container's limit if that is lower."""
+    """The machine's memory, or the container's limit if that is lower: the part of it that this process may fill.
+
+    The children of `serve --devices` have equal parts.
+    """
     machine, limit = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), _container_limit()
-    return machine if limit is None else min(machine, limit)
+    return (machine if limit is None else min(machine, limit)) // site.DEVICE_COUNT
 
 
 def free_machine_bytes() -> int:

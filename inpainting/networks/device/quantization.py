@@ -18,6 +18,10 @@ NF4_BLOCK = 64
 """Numbers that share a float32 scale in bitsandbytes' NF4, as diffusers configures it."""
 
 
+LEAST_SCALED = 1e-12
+"""The least number that the largest of a token's is taken for, where it is quantised: that of torchao's training."""
+
+
 @dataclass(frozen=True, slots=True)
 class Quantization:
     """How linear layers keep their weights; activations keep their precision unless they are quantised too.
@@ -99,8 +103,11 @@ def quantize(network: Any, quantization: str, device: Any) -> None:
         return
     from torchao import quantization as kinds
 
-    # torchao would else change how everything in the process is compiled.
-    arguments = {"granularity": kinds.PerRow(), "set_inductor_config": False} if kind.quantizes_activations else {}
+    arguments: dict[str, Any] = {}
+    if kind.quantizes_activations:
+        # A token of zeros, as an empty prompt of SDXL has them, would be divided by its largest number. torchao would
+        # else change how everything in the process is compiled.
+        arguments = {"granularity": kinds.PerRow(), "activation_value_lb": LEAST_SCALED, "set_inductor_config": False}
     try:
         kinds.quantize_(network, getattr(kinds, kind.config)(**arguments))
     except AssertionError as error:
@@ -108,6 +115,21 @@ def quantize(network: Any, quantization: str, device: Any) -> None:
             f"DREAMLAYER_DIFFUSION_QUANTIZATION is {quantization}, which torchao does not support here: {error}",
             code="model_unavailable",
         ) from error
+    _settle_rows_of_zeros(network)
+
+
+def _settle_rows_of_zeros(network: Any) -> None:
+    """Make the rows of weights zero that torchao has divided by their largest number, 0, to get 8 bits."""
+    from torch import uint8
+
+    for layer in network.modules():
+        weight: Any = getattr(layer, "weight", None)
+        if not hasattr(weight, "qdata") or not weight.qdata.is_floating_point():
+            continue
+        rows = (weight.scale == 0).flatten()
+        if rows.any():
+            weight.qdata.view(uint8)[rows] = 0
+            weight.scale[rows] = 1
 
 
 def _quantize_to_nf4(network: Any, device: Any) -> None:
