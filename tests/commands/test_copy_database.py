@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +39,13 @@ def test_every_row_is_copied_and_the_server_continues_on_postgresql(
     assert {row["model"] for row in before} >= {"inpainting.generation", "inpainting.sourceimage", "accounts.apikey"}
 
     new = Installation(tmp_path, DREAMLAYER_DATABASE_URL=postgres.start())
-    with pytest.raises(subprocess.CalledProcessError) as refused:
+    with pytest.raises(AssertionError, match="run “migrate” first"):
         new.manage("copy_database")
-    assert "run “migrate” first" in refused.value.stderr
     new.manage("migrate", "--verbosity", "0")
     assert new.manage("copy_database").startswith(f"Copied {len(before)} rows")
     assert dump(new) == before
-    with pytest.raises(subprocess.CalledProcessError) as refused:
+    with pytest.raises(AssertionError, match="has users already"):
         new.manage("copy_database")
-    assert "has users already" in refused.value.stderr
     with new.serving():
         assert b'"succeeded"' in new.get(f"/api/generations/{bodies[0]['id']}/", key=key)[1]
         assert new.img2img(key, photo_png, mask_png)[0] == 200  # the sequences go on after the copied keys

@@ -40,14 +40,21 @@ class Search(PageQuery):
     created_after: Time | None = Field(None, description="ISO 8601; UTC without a time zone.")
     created_before: Time | None = Field(None, description="ISO 8601; UTC without a time zone.")
     prompt: Annotated[StoredText, Field(max_length=300)] | None = Field(
-        None, description="Words of the prompt, in any case."
+        None,
+        description="Words of the prompt, without regard to case and accents. Words of one or two letters alone are "
+        "searched for in your newest 10,000 generations.",
     )
     tree: UUID | None = Field(None, description="A generation: all of its edit tree, from the root on.")
 
 
-def search(generations: QuerySet[Generation], query: Search) -> QuerySet[Generation]:
+def is_everything(query: Search) -> bool:
+    """Return whether nothing is searched for."""
+    return not query.sent().keys() - PageQuery.model_fields.keys()
+
+
+def search(generations: QuerySet[Generation], query: Search, *, owner: int | None) -> QuerySet[Generation]:
     sent = query.sent()
     exact: dict[str, Any] = {name: sent[name] for name in ("status", "engine", "service") if name in sent}
     others = {name: sent[name] for name in ("created_after", "created_before", "prompt") if name in sent}
-    found = filtered(generations, exact=exact, **others)
+    found = filtered(generations, owner=owner, exact=exact, **others)
     return found.filter(in_tree(query.tree)) if query.tree else found
