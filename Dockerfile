@@ -3,20 +3,31 @@
 # docker build --tag dreamlayer --build-arg VARIANT=cuda .     and diffusion on NVIDIA GPUs
 # docker run --publish 8000:8000 --volume dreamlayer:/data dreamlayer
 ARG BASE=python:3.13-slim-bookworm
+ARG NODE=node:22-bookworm-slim
+
+FROM ${NODE} AS bundle
+WORKDIR /build
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund --silent
+COPY static static
+RUN npm run --silent bundle
 
 FROM ${BASE} AS packages
 ARG VARIANT=light
 WORKDIR /build
-COPY pyproject.toml constraints.txt README.md LICENSE ./
+COPY pyproject.toml requirements.lock README.md LICENSE ./
+COPY deploy/locked.py deploy/
+# DreamLayer itself is built without isolation, for which pip would fetch setuptools without a check.
 RUN python3 -m venv /opt/dreamlayer \
-    && install="/opt/dreamlayer/bin/pip install --no-cache-dir --only-binary :all: --constraint constraints.txt" \
     && case "$VARIANT" in \
-        light) extras=scale,erase ;; \
-        cpu) extras=scale,erase,diffusion; $install --no-deps --index-url https://download.pytorch.org/whl/cpu torch ;; \
-        cuda) extras=scale,erase,diffusion ;; \
+        light) set -- base scale erase ;; \
+        cpu | cuda) set -- base scale erase diffusion "$VARIANT" ;; \
         *) echo "VARIANT is light, cpu or cuda, not $VARIANT" >&2; exit 1 ;; \
     esac \
-    && $install ".[$extras]"
+    && python3 deploy/locked.py "$@" >wanted.txt \
+    && install="/opt/dreamlayer/bin/pip install --no-cache-dir --only-binary :all: --no-deps" \
+    && $install --require-hashes --requirement wanted.txt \
+    && $install --no-build-isolation .
 
 FROM ${BASE}
 RUN useradd --uid 10001 --home-dir /data --shell /usr/sbin/nologin dreamlayer \
@@ -24,6 +35,7 @@ RUN useradd --uid 10001 --home-dir /data --shell /usr/sbin/nologin dreamlayer \
 COPY --from=packages /opt/dreamlayer /opt/dreamlayer
 WORKDIR /app
 COPY . .
+COPY --from=bundle /build/static/bundle static/bundle
 # The root file system may be read-only, so Python could not store what it compiles.
 RUN /opt/dreamlayer/bin/python -m compileall -q .
 ENV PATH=/opt/dreamlayer/bin:$PATH PYTHONUNBUFFERED=1 DREAMLAYER_DATA_DIR=/data DREAMLAYER_MODELS=/models \

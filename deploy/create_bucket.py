@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import boto3
 from botocore.exceptions import ClientError
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from dreamlayer_site.environment import read_secret
 from dreamlayer_site.service_urls import s3_options
 
 DEFAULT_REGION = "us-east-1"
@@ -17,11 +17,12 @@ DEFAULT_REGION = "us-east-1"
 
 
 def main() -> None:
-    options = s3_options(os.environ["DREAMLAYER_STORAGE_URL"])
+    options = s3_options(read_secret("DREAMLAYER_STORAGE_URL"))
     client = boto3.client(
         "s3",
         endpoint_url=options["endpoint_url"],
         region_name=options["region_name"],
+        verify=options.get("verify"),
         aws_access_key_id=options.get("access_key"),
         aws_secret_access_key=options.get("secret_key"),
     )
