@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPResponse
+from contextlib import ExitStack, closing, contextmanager
+from http.client import HTTPConnection, HTTPResponse
 from urllib.parse import urlsplit
 
 from tests.support.installation import Installation
@@ -19,6 +20,8 @@ FIRST_GENERATION_HANGS = {
     "DREAMLAYER_LEASE_SECONDS": "3600",
 }
 """The environment of a server on which all generations but one wait, once its data folder holds the file "hang"."""
+
+SIGN_IN_PAGE = "/accounts/login/"
 
 
 def connect(server: Installation, *, source: str = "127.0.0.1") -> socket.socket:
@@ -87,3 +90,14 @@ def answer_of(client: socket.socket) -> tuple[int, bytes]:
     with HTTPResponse(client) as response:
         response.begin()
         return response.status, response.read()
+
+
+def csrf_headers_and_token(server: Installation) -> tuple[dict[str, str], str]:
+    """The headers and the field with which a visitor sends the form of a page."""
+    with closing(HTTPConnection(server.host, server.port, timeout=60)) as connection:
+        connection.request("GET", SIGN_IN_PAGE)
+        response = connection.getresponse()
+        token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', response.read())
+        cookie = response.headers["Set-Cookie"].partition(";")[0]
+    assert token is not None
+    return {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}, token[1].decode()

@@ -122,6 +122,7 @@ def test_one_address_cannot_take_all_connections(server: Installation) -> None:
     assert measured.slowest_page < 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("server_environment", [{"DREAMLAYER_CONNECTIONS": "100"}])
 def test_a_full_server_answers_health_checks(server: Installation) -> None:
     with ExitStack() as stack:

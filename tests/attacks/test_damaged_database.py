@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamlayer_site.server import supervisor
 from tests.support.installation import ROOT, Installation
 from tests.support.small_disk import fill, make_room, small_disk
 
@@ -68,7 +69,7 @@ def test_a_damaged_database_ends_the_start_with_one_line(installed: tuple[Instal
     break_it, message = DAMAGES[damage]
     break_it(database_of(installation))
     done = start_and_end(installation)
-    assert done.returncode == 1
+    assert done.returncode == supervisor.INVALID_SETTINGS
     lines = [line for line in done.stderr.splitlines() if line]
     print(lines)
     assert len(lines) == 1

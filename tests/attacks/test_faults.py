@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+from dreamlayer_site.server import supervisor
 from tests.attacks.clients import large_archive
 from tests.attacks.measurement import MB
 from tests.support.installation import ROOT, Installation
@@ -63,7 +64,7 @@ def test_a_read_only_data_folder_ends_the_server_with_a_message(tmp_path: Path, 
     done = subprocess.run(
         command, env=installation.environment, capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.returncode == 1
+    assert done.returncode == supervisor.INVALID_SETTINGS
     assert f"The data folder {installation.folder} cannot be written: Permission denied." in done.stderr
     assert "Traceback" not in done.stderr
 

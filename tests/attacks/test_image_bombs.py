@@ -30,6 +30,7 @@ def send(server: Installation, key: str, image: bytes) -> tuple[int, bytes]:
     return server.get("/api/img2img", key=key, data=dumps(body).encode(), headers=headers)
 
 
+@pytest.mark.full
 def test_lies_of_tiff_avif_and_heic_are_refused_in_little_memory(server: Installation, server_key: str) -> None:
     files = {name: build() for name, (build, _) in LIES.items()}
     with Measurement(server) as measured:

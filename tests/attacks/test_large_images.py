@@ -15,28 +15,19 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.attacks.images import HEIGHT, WIDTH, large_gif
 from tests.attacks.measurement import MB, Measurement
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.attack
 
 Bytes = NDArray[np.uint8]
-WIDTH, HEIGHT = 8000, 5000
 
 
 def encoded(image: Image.Image, file_format: str) -> str:
     data = io.BytesIO()
     image.save(data, file_format)
     return b64encode(data.getvalue()).decode()
-
-
-def large_gif() -> Image.Image:
-    """40 megapixels, of which a GIF takes a few kilobytes."""
-    pixels = np.zeros((HEIGHT, WIDTH), np.uint8)
-    pixels[::100], pixels[:, : WIDTH // 3] = 1, 2
-    image = Image.fromarray(pixels)
-    image.putpalette([90, 90, 90, 20, 20, 20, 200, 100, 50])
-    return image
 
 
 def kept_corner() -> Bytes:
@@ -86,6 +77,7 @@ def test_two_of_the_largest_images_at_once(server: Installation, server_key: str
     assert measured.slowest_page < 10
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("server_environment", [{"DREAMLAYER_MAX_PAINT_MEGAPIXELS": "20"}])
 def test_more_than_the_limit_is_refused_before_it_costs(server: Installation, server_key: str) -> None:
     data = body(kept_corner())

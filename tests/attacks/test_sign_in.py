@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -11,23 +10,13 @@ from urllib.parse import urlencode
 
 import pytest
 
+from tests.attacks.clients import SIGN_IN_PAGE, csrf_headers_and_token
 from tests.attacks.measurement import MB, Measurement
 from tests.support.installation import Installation
 
 pytestmark = [pytest.mark.attack, pytest.mark.full]
 
 SIGN_INS = 64
-PAGE = "/accounts/login/"
-
-
-def csrf_headers_and_token(server: Installation) -> tuple[dict[str, str], str]:
-    with closing(HTTPConnection(server.host, server.port, timeout=60)) as connection:
-        connection.request("GET", PAGE)
-        response = connection.getresponse()
-        token = re.search(rb'name="csrfmiddlewaretoken" value="(\w+)"', response.read())
-        cookie = response.headers["Set-Cookie"].partition(";")[0]
-    assert token is not None
-    return {"Cookie": cookie, "Content-Type": "application/x-www-form-urlencoded"}, token[1].decode()
 
 
 def test_many_sign_ins_take_little_memory_and_delay_no_page(server: Installation) -> None:
@@ -37,7 +26,7 @@ def test_many_sign_ins_take_little_memory_and_delay_no_page(server: Installation
         form = {"csrfmiddlewaretoken": token, "login": f"user-{number}@example.com", "password": "a wrong one"}
         source = (f"127.0.1.{number + 1}", 0)  # an address of its own: the rate limits count per address
         with closing(HTTPConnection(server.host, server.port, timeout=60, source_address=source)) as connection:
-            connection.request("POST", PAGE, urlencode(form), headers)
+            connection.request("POST", SIGN_IN_PAGE, urlencode(form), headers)
             response = connection.getresponse()
             response.read()
         assert response.status == 200 or response.headers["Retry-After"]

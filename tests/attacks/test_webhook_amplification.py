@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting import webhooks
-from inpainting.models import DeliveryState, WebhookDelivery
+from inpainting.models import DeliveryState, WebhookDelivery, WebhookPause
 from inpainting.net import PostResponse
 from inpainting.webhooks import RETRY_SECONDS, deliver_due
 
@@ -44,8 +44,11 @@ class Host:
         next_at = pending.aggregate(n=Min("next_attempt_at"))["n"]
         if next_at is None:
             return False
+        for pause in WebhookPause.objects.all():
+            next_at = max(next_at, pause.until)
         wait = max(timedelta(), next_at - timezone.now()) + timedelta(milliseconds=1)
         pending.update(next_attempt_at=F("next_attempt_at") - wait)
+        WebhookPause.objects.update(until=F("until") - wait)
         self.passed += wait
         return True
 

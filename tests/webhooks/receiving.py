@@ -15,7 +15,7 @@ from typing import Any
 from django.utils import timezone
 from pytest_django import Settings
 
-from inpainting.models import WebhookDelivery
+from inpainting.models import WebhookDelivery, WebhookPause
 from tests.net.fake_network import Listener
 
 
@@ -62,10 +62,11 @@ def url_of(receiver: Listener) -> str:
 
 
 def let_time_pass() -> None:
-    """Make all pending deliveries due and all leases expired."""
+    """Make all pending deliveries due, and all leases and pauses expired."""
     long_ago = timezone.now() - timedelta(hours=1)
     WebhookDelivery.objects.filter(next_attempt_at__isnull=False).update(next_attempt_at=long_ago)
     WebhookDelivery.objects.filter(lease_until__isnull=False).update(lease_until=long_ago)
+    WebhookPause.objects.update(until=long_ago)
 
 
 def seeded(seed: int) -> random.Random:

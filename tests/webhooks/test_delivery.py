@@ -5,16 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from datetime import timedelta
 from types import SimpleNamespace
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
 from inpainting import webhooks
-from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookSecret
+from inpainting.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookPause, WebhookSecret
 from inpainting.net import Failure, OutboundPolicy, PostFailure
 from inpainting.webhooks import RETRY_SECONDS, deliver, deliver_due, signing_secrets
 from inpainting.worker import poller
@@ -316,10 +318,48 @@ def test_a_host_that_works_again_gets_the_deliveries_that_waited(alice: User, se
         assert all(fresh(delivery).tries == 0 for delivery in waiting)
 
 
+def test_a_failure_writes_one_row_however_many_deliveries_wait(alice: User, bob: User) -> None:
+    """And deliveries that are added meanwhile wait too, until an attempt succeeds."""
+    failing, *waiting = (WebhookDelivery.create_test(alice, f"https://alice.example/{n}") for n in range(4))
+    before = list(WebhookDelivery.objects.exclude(pk=failing.pk).values())
+    assert failing.claim(lease_seconds=30)
+    with CaptureQueriesContext(connection) as queries:
+        failing.schedule_retry(WebhookAttempt(delivery=failing, failure="timeout", milliseconds=1), pause_seconds=5)
+    writes = [query["sql"].split()[:3] for query in queries if query["sql"].startswith(("INSERT", "UPDATE"))]
+    assert writes == [
+        ["UPDATE", '"inpainting_webhookdelivery"', "SET"],
+        ["INSERT", "INTO", '"inpainting_webhookattempt"'],
+        ["INSERT", "INTO", '"inpainting_webhookpause"'],
+    ]
+    assert list(WebhookDelivery.objects.exclude(pk=failing.pk).values()) == before
+    elsewhere, bobs = (
+        WebhookDelivery.create_test(alice, "https://other.example/"),
+        WebhookDelivery.create_test(bob, "https://alice.example/"),
+    )
+    late = WebhookDelivery.create_test(alice, "https://alice.example/late")
+    assert set(WebhookDelivery.due()) == {elsewhere, bobs}
+    assert not late.claim(lease_seconds=30)
+    let_time_pass()
+    tried = waiting[0]
+    assert tried.claim(lease_seconds=30)
+    assert WebhookPause.objects.exists()
+    assert tried.mark_delivered(WebhookAttempt(delivery=tried, status=200, milliseconds=1))
+    assert not WebhookPause.objects.exists()
+    assert set(WebhookDelivery.due()) == {failing, *waiting[1:], elsewhere, bobs, late}
+
+
+def test_pauses_of_hosts_that_are_never_called_again_are_deleted(alice: User) -> None:
+    WebhookPause.begin(WebhookDelivery.create_test(alice, "https://alice.example/"))
+    WebhookPause.prune(timezone.now())
+    assert WebhookPause.objects.exists()
+    WebhookPause.prune(timezone.now() + timedelta(days=2))
+    assert not WebhookPause.objects.exists()
+
+
 def test_the_jitter_comes_from_the_given_random_source(alice: User) -> None:
     pauses = []
-    for _ in range(2):
-        delivery = WebhookDelivery.create_test(alice, "http://nowhere.example/")
+    for host in ("nowhere.example", "elsewhere.example"):  # one alone would have to wait after a failure
+        delivery = WebhookDelivery.create_test(alice, f"http://{host}/")
         deliver(delivery, policy=OutboundPolicy(), transport=FakeNetwork().transport(), chance=seeded(4))
         pauses.append(seconds_until_the_next(delivery))
     assert abs(pauses[0] - pauses[1]) < 1
