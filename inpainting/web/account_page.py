@@ -11,8 +11,10 @@ from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http.request import split_domain_port
 from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_safe
 
@@ -26,6 +28,7 @@ from inpainting.generations.export import archive_of
 from inpainting.media.archives import Archive
 from inpainting.media.files import INERT, RangeNotSatisfiable, ranged_response
 from inpainting.models import Retention, UserLimits
+from inpainting.translation import translated
 
 NEAR = 0.8
 
@@ -55,23 +58,30 @@ def account(request: SignedInRequest) -> HttpResponse:
     used_bytes = stored_bytes(request.user)
     context = {
         "signs_in": overview(request.user),
+        "can_be_installed": is_secure_context(request),
         "usages": usages(request.user, used_bytes),
-        "count": history.for_user(request.user).count(),
+        "count": history.count_of(request.user),
         "stored_bytes": used_bytes,
         "kept_days": Retention.for_user(request.user),
     }
     return render(request, "account.html", context)
 
 
+def is_secure_context(request: HttpRequest) -> bool:
+    """Return whether browsers let the pages do what needs HTTPS (https://www.w3.org/TR/secure-contexts/, 3.1)."""
+    host, _ = split_domain_port(request.get_host())
+    return request.is_secure() or host in ("localhost", "[::1]") or host.startswith("127.")
+
+
 def usages(user: User, used_bytes: int) -> list[LimitUsage]:
     """Return the user's usage of each limit, in the order of the page."""
     limits, used = UserLimits.for_user(user) or UserLimits(), spent(user)
     return [
-        LimitUsage("Generations queued or running", waiting(user), limits.waiting),
-        LimitUsage("Generations in the last minute", used["per_minute"], limits.per_minute),
-        LimitUsage("Generations in the last 24 hours", used["per_day"], limits.per_day),
-        LimitUsage("Megapixels in the last 24 hours", used["megapixels_per_day"], limits.megapixels_per_day),
-        LimitUsage("Megabytes stored", used_bytes // 10**6, limits.stored_megabytes),
+        LimitUsage(gettext("Generations queued or running"), waiting(user), limits.waiting),
+        LimitUsage(gettext("Generations in the last minute"), used["per_minute"], limits.per_minute),
+        LimitUsage(gettext("Generations in the last 24 hours"), used["per_day"], limits.per_day),
+        LimitUsage(gettext("Megapixels in the last 24 hours"), used["megapixels_per_day"], limits.megapixels_per_day),
+        LimitUsage(gettext("Megabytes stored"), used_bytes // 10**6, limits.stored_megabytes),
     ]
 
 
@@ -100,13 +110,13 @@ def send_archive(request: HttpRequest, *, archive: Archive) -> HttpResponseBase:
     try:
         return ranged_response(request, archive.chunks, size=len(archive), etag=archive.etag, headers=headers)
     except RangeNotSatisfiable as error:
-        return HttpResponse(error.message, status=error.status, headers=dict(error.headers))
+        return HttpResponse(translated(error.message), status=error.status, headers=dict(error.headers))
 
 
 class DeletionForm(forms.Form):
     """Asks for the address, so that nobody deletes an account by one click."""
 
-    email = forms.EmailField(label="Your email address")
+    email = forms.EmailField(label=gettext_lazy("Your email address"))
 
     def __init__(self, user: User, data: QueryDict | None = None) -> None:
         super().__init__(data)
@@ -115,7 +125,7 @@ class DeletionForm(forms.Form):
     def clean_email(self) -> str:
         email: str = self.cleaned_data["email"]
         if User.objects.address_to_find(email).lower() != self.user.email.lower():
-            raise forms.ValidationError("This is not the address of your account.")
+            raise forms.ValidationError(gettext("This is not the address of your account."))
         return email
 
 
@@ -130,10 +140,10 @@ def delete(request: SignedInRequest) -> HttpResponse:
         try:
             delete_account(request.user)
         except OnlyAdministrator:
-            form.add_error(None, "You are the only administrator. Make somebody else one first, in the admin.")
+            form.add_error(None, gettext("You are the only administrator. Make somebody else one first, in the admin."))
         else:
             logout(request)
-            messages.success(request, "Your account and everything in it are deleted.")
+            messages.success(request, gettext("Your account and everything in it are deleted."))
             return redirect("editor")
-    count = history.for_user(request.user).count()
+    count = history.count_of(request.user)
     return render(request, "account_delete.html", {"form": form, "count": count})

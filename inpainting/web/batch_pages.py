@@ -11,10 +11,12 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
 from inpainting.generations import batches
+from inpainting.generations.description import message_of
 from inpainting.models import BatchItem, Status
 from inpainting.models.batch import REFUSED
 from inpainting.web.editor_choices import choices, editing_models, page_limits
@@ -58,10 +60,16 @@ def row_of(item: BatchItem) -> dict[str, Any]:
     if generation is not None and is_shown:
         route = "generation-image-thumbnail" if image is not None else "generation-source-thumbnail"
         thumbnail = reverse(route, args=[generation.pk, *([] if image is None else [image.index])])
-    error = item.refusal["message"] if item.refusal else generation.error_message if generation else ""
+    error = (
+        item.refusal["message"]
+        if item.refusal
+        else message_of(generation, generation.error_message)
+        if generation
+        else ""
+    )
     return {
         "item": item,
-        "name": item.name or f"Photo {item.index + 1}",
+        "name": item.name or gettext("Photo {number}").format(number=item.index + 1),
         "url": reverse("generation", args=[generation.pk]) if generation is not None and is_shown else None,
         "thumbnail": thumbnail,
         "error": error if item.state in (Status.FAILED, REFUSED) else "",

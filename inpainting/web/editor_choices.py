@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext_lazy, pgettext
 
 from inpainting import families
 from inpainting.captioning import NO_MODEL, find_captioner
@@ -12,7 +13,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
-from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, ACCEPTED
+from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.core.moderation.policy import DEFAULT_TYPE, OFF, STRICTNESS
@@ -26,17 +27,20 @@ from inpainting.image_limits import image_limits
 from inpainting.moderation import find_safety_checker
 from inpainting.segmenters import registry as segmenters
 from inpainting.segmenters.base import Hint
+from inpainting.translation import translated
 from inpainting.web.setting_inputs import form_constants, html_number, setting_inputs
 
-HIDDEN_SENTENCE = (
+FORMATS = gettext_lazy("PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC")
+"""In words, `accepted.ACCEPTED`."""
+HIDDEN_SENTENCE = gettext_lazy(
     "Hidden by the safety checker: it found something in what was painted that may not be for everybody. "
     "The rest of the photo is as it was."
 )
 SAFETY_LABELS = {
-    "blur": "Blur what it finds",
-    "pixelate": "Pixelate what it finds",
-    "black": "Black instead",
-    "sensitive_content_text": "Grey with a sentence instead",
+    "blur": gettext_lazy("Blur what it finds"),
+    "pixelate": gettext_lazy("Pixelate what it finds"),
+    "black": gettext_lazy("Black instead"),
+    "sensitive_content_text": gettext_lazy("Grey with a sentence instead"),
 }
 
 
@@ -50,7 +54,7 @@ def page_limits() -> dict[str, Any]:
         "max_megapixels": limits.max_pixels / 1e6,
         "max_mask_bytes": MAX_MASK_BYTES,
         "accepted_files": ACCEPT_ATTRIBUTE,
-        "accepted_formats": ACCEPTED,
+        "accepted_formats": FORMATS,
     }
 
 
@@ -107,11 +111,11 @@ def engine_choice(engine: EngineDeclaration, catalog: Catalog) -> dict[str, Any]
     is_diffusion = engine.name == DIFFUSION.name
     return {
         "name": engine.name,
-        "label": engine.label,
+        "label": translated(engine.label),
         "missing": bool(engine.library) and not rows,
         "reads_prompt": "prompt" not in engine.ignored_settings,
         "models": [{"slug": row.slug, "label": row.label} for row in rows],
-        "model_label": "Model" if is_diffusion else f"{engine.label}s with",
+        "model_label": translated(engine.model_label),
         "shown_from": 1 if is_diffusion else 2,
     }
 
@@ -129,7 +133,7 @@ def safety_choices() -> dict[str, Any] | None:
     min_strictness = STRICTNESS.get(site, 0)
     stricter = [name for name in SAFETY_TYPES if name != site and STRICTNESS[name] >= min_strictness]
     return {
-        "default": SAFETY_LABELS.get(site, "Off"),
+        "default": SAFETY_LABELS.get(site, pgettext("safety checker", "Off")),
         "turned_on": DEFAULT_TYPE if site == OFF else "",
         "types": [{"name": name, "label": SAFETY_LABELS[name]} for name in stricter],
     }

@@ -18,24 +18,29 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.formats import date_format, number_format
 from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import get_language, gettext, gettext_lazy, pgettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts.models import SignedInRequest
+from accounts.models import SignedInRequest, User
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.engines import registry
 from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations import history, undoable_delete
 from inpainting.generations.edit_tree import in_tree, newest_steps, steps_of
 from inpainting.generations.pages import Cursor, page_of
-from inpainting.generations.search import search, values_in_use
+from inpainting.generations.search import MAX_SHORT, has_short_words_alone, search, values_in_use
 from inpainting.media.archives import ArchiveEntry, Names, zip_response
 from inpainting.models import GeneratedImage, Generation, InferenceModel, Status
-from inpainting.models.generation_request import NATIVE
+from inpainting.models.generation_request import JOINED_IMAGES, NATIVE
+from inpainting.translation import translated
 from inpainting.web.state_labels import STATE_LABELS
 from inpainting.web.time_zone import in_the_users_zone
 
 PAGE_LENGTH = 24
+LONG_DATE = "j F Y"
+"""Of the headings, in English; other languages have Django's format."""
 MAX_REMOVED = 24
 """Removed generations that the first page lists."""
 MAX_SELECTED = 1000
@@ -50,36 +55,43 @@ STRIP_LENGTH = 5
 class HistoryFilter(forms.Form):
     """The query of the page. A value that is not among the choices is ignored."""
 
-    text = forms.CharField(required=False, max_length=300, label="Search")
-    status = forms.ChoiceField(required=False, label="State")
-    engine = forms.ChoiceField(required=False)
-    model = forms.ChoiceField(required=False)
-    service = forms.ChoiceField(required=False, label="Sent by")
-    since = forms.DateField(required=False, label="From", widget=forms.DateInput(attrs={"type": "date"}))
-    until = forms.DateField(required=False, label="To", widget=forms.DateInput(attrs={"type": "date"}))
-    favourite = forms.BooleanField(required=False, label="Favourites only")
+    text = forms.CharField(required=False, max_length=300, label=gettext_lazy("Search"))
+    status = forms.ChoiceField(required=False, label=gettext_lazy("State"))
+    engine = forms.ChoiceField(required=False, label=gettext_lazy("Engine"))
+    model = forms.ChoiceField(required=False, label=gettext_lazy("Model"))
+    service = forms.ChoiceField(required=False, label=gettext_lazy("Sent by"))
+    since = forms.DateField(
+        required=False, label=pgettext_lazy("the first day", "From"), widget=forms.DateInput(attrs={"type": "date"})
+    )
+    until = forms.DateField(
+        required=False, label=pgettext_lazy("the last day", "To"), widget=forms.DateInput(attrs={"type": "date"})
+    )
+    favourite = forms.BooleanField(required=False, label=gettext_lazy("Favourites only"))
     tree = forms.UUIDField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, query: Any, *, used: Mapping[str, list[str]], models: Mapping[str, str]) -> None:
         super().__init__(query, label_suffix="")
-        self.fields["text"].widget.attrs.update({"type": "search", "placeholder": "Words of a prompt or a file name"})
+        self.fields["text"].widget.attrs.update(
+            {"type": "search", "placeholder": gettext("Words of a prompt or a file name")}
+        )
         choices: dict[str, list[tuple[str, str]]] = {
-            "status": [(status.value, STATE_LABELS[status]) for status in Status],
-            "engine": [(name, registry.label(name)) for name in used.get("engine", [])],
+            "status": [(status.value, str(STATE_LABELS[status])) for status in Status],
+            "engine": [(name, translated(registry.label(name))) for name in used.get("engine", [])],
             "model": [(slug, models.get(slug, slug)) for slug in used.get("model", [])],
-            "service": [(name, "These pages" if name == NATIVE else name) for name in used.get("service", [])],
+            "service": [(name, gettext("These pages") if name == NATIVE else name) for name in used.get("service", [])],
         }
         for name, values in choices.items():
-            self.fields[name].choices = [("", "All"), *values]  # type: ignore[attr-defined]  # they are ChoiceFields
+            self.fields[name].choices = [("", gettext("All")), *values]  # type: ignore[attr-defined]  # they are ChoiceFields
             if name != "status" and len(values) < 2:
                 self.fields[name].widget = forms.HiddenInput()
 
-    def found(self, generations: QuerySet[Generation]) -> QuerySet[Generation]:
-        """Return the generations that meet the valid parts of the query."""
+    def found(self, generations: QuerySet[Generation], *, owner: int) -> QuerySet[Generation]:
+        """Return the generations of the owner that meet the valid parts of the query."""
         self.is_valid()
         values = self.cleaned_data
         found = search(
             generations,
+            owner=owner,
             text=values.get("text", ""),
             is_favourite=values.get("favourite", False),
             created_after=start_of(values.get("since")),
@@ -113,18 +125,26 @@ def start_of(day: Any, *, days_later: int = 0) -> datetime | None:
 def history_page(request: SignedInRequest) -> HttpResponse:
     own, models = history.for_user(request.user), model_labels()
     query = HistoryFilter(request.GET, used=values_in_use(own), models=models)
-    found = query.found(own)
+    found = query.found(history.of_all_users(), owner=request.user.pk)
     shown = steps_page(request, found, models) if query.photo else photos_page(request, found, models)
     deleted = list(undoable_delete.recently_deleted(request.user).values_list("pk", "deleted_at"))
     context = {
         **shown,
         "query": query,
         "is_searching": bool(query.filters or query.cleaned_data.get("text") or query.photo),
+        "newest_searched": newest_searched(request.user, query.cleaned_data.get("text", "")),
         "deleted": [pk for pk, _ in deleted],
         "undo_seconds": undo_seconds(deleted[0][1]) if deleted else 0,
         "removed": [] if query.filters or shown["newer"] else history.removed_of(request.user)[:MAX_REMOVED],
     }
     return render(request, "history.html", context)
+
+
+def newest_searched(user: User, text: str) -> str:
+    """Return in how many of the newest generations the words are searched for, with separators; empty: in all."""
+    if has_short_words_alone(text.split()) and history.count_of(user) > MAX_SHORT:
+        return number_format(MAX_SHORT, force_grouping=True)
+    return ""
 
 
 def photos_page(request: HttpRequest, found: QuerySet[Generation], models: Mapping[str, str]) -> dict[str, Any]:
@@ -178,7 +198,8 @@ def with_place(request: HttpRequest, **place: Cursor | int) -> str:
 def day_name(day: date) -> str:
     """Return "Today", "Yesterday" or "24 November 2026", in the current time zone."""
     ago = (timezone.localdate() - day).days
-    return {0: "Today", 1: "Yesterday"}.get(ago) or f"{day.day} {day:%B %Y}"
+    named = {0: gettext("Today"), 1: gettext("Yesterday")}.get(ago)
+    return named or date_format(day, LONG_DATE if get_language() == "en" else "DATE_FORMAT")
 
 
 def undo_seconds(deleted_at: datetime | None) -> int:
@@ -202,7 +223,8 @@ def photo_cards(
         if has_images:
             faces.setdefault(tree, pk)
     shown = {pk for pks in steps.values() for pk in (*pks[:STRIP_LENGTH], *pks[-1:])}
-    cards_need = found.order_by().prefetch_related(None).prefetch_related("images")
+    # Without a condition on the owner, whose index SQLite would read as a whole: these keys are the owner's.
+    cards_need = Generation.objects.order_by().select_related(*JOINED_IMAGES).prefetch_related("images")
     read = cards_need.in_bulk({*shown, *faces.values(), *(head.pk for head in heads)})
     cards = []
     for head, tree in zip(heads, trees, strict=True):
@@ -217,7 +239,7 @@ def photo_cards(
                 "generation": head,
                 "url": reverse("generation", args=[head.pk]),
                 "painted_with": engine_label(head, models),
-                "title": first.source.name or head.prompt or "Photo",
+                "title": first.source.name or head.prompt or gettext("Photo"),
                 "words": head.prompt if first.source.name else "",
                 "before": reverse("generation-source-thumbnail", args=[first.pk]) if face["before"] else None,
                 "pks": pks,
@@ -238,7 +260,7 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
     result = reverse("generation-image-thumbnail", args=[generation.pk, first.index]) if first else None
     return {
         "generation": generation,
-        "title": generation.prompt or generation.source.name or "Photo",
+        "title": generation.prompt or generation.source.name or gettext("Photo"),
         "painted_with": engine_label(generation, models),
         "url": reverse("generation", args=[generation.pk]),
         "thumbnail": result or source,
@@ -252,9 +274,9 @@ def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
     model."""
     model = generation.settings.get("model")
     if not model or "model" in registry.declaration(generation.engine).ignored_settings:
-        return registry.label(generation.engine)
+        return translated(registry.label(generation.engine))
     if generation.engine == UPSCALE.name:
-        return f"{UPSCALE.label}, {models.get(model, model)}"
+        return f"{translated(UPSCALE.label)}, {models.get(model, model)}"
     return models.get(model, model)
 
 

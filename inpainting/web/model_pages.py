@@ -5,18 +5,20 @@ They download models, remove their files, and turn them on and off.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.db import transaction
-from django.http import Http404, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext, gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
+from accounts.administrators import for_administrators, is_administrator
 from accounts.audit import Action
 from accounts.models import AuditEntry, SignedInRequest
 from inpainting import families
@@ -26,41 +28,25 @@ from inpainting.core.errors import PaintingError
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.families.declaration import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION, UPSCALING
 from inpainting.models import InferenceModel, Lora, ModelState
-from inpainting.web.recommended_models import is_administrator, recommended
+from inpainting.translation import translated
+from inpainting.web.recommended_models import recommended
 
 UNKNOWN = ""
-TITLES: dict[str, str] = {
-    DIFFUSION: "Models that follow a prompt",
-    ERASE: "Networks that erase without a prompt",
-    Kind.CONTROLNET: "ControlNets: a control image",
-    Kind.IP_ADAPTER: "IP-Adapters: an image prompt",
-    Kind.EMBEDDING: "Embeddings: words for the prompt",
-    Kind.VAE: "VAEs: encoders and decoders",
-    SEGMENTATION: "Segmenters: find an object",
-    CAPTIONS: "Captioners: describe an image",
-    PREPROCESSING: "Preprocessors: compute control images",
-    UPSCALING: "Upscalers: enlarge an image",
-    MODERATION: "Safety checkers",
-    UNKNOWN: "Models of families that this version does not know",
+TITLES: dict[str, Promise] = {
+    DIFFUSION: gettext_lazy("Models that follow a prompt"),
+    ERASE: gettext_lazy("Networks that erase without a prompt"),
+    Kind.CONTROLNET: gettext_lazy("ControlNets: a control image"),
+    Kind.IP_ADAPTER: gettext_lazy("IP-Adapters: an image prompt"),
+    Kind.EMBEDDING: gettext_lazy("Embeddings: words for the prompt"),
+    Kind.VAE: gettext_lazy("VAEs: encoders and decoders"),
+    SEGMENTATION: gettext_lazy("Segmenters: find an object"),
+    CAPTIONS: gettext_lazy("Captioners: describe an image"),
+    PREPROCESSING: gettext_lazy("Preprocessors: compute control images"),
+    UPSCALING: gettext_lazy("Upscalers: enlarge an image"),
+    MODERATION: gettext_lazy("Safety checkers"),
+    UNKNOWN: gettext_lazy("Models of families that this version does not know"),
 }
 """Headings in the order of the page: checkpoints by the engine that uses them, other models by their kind."""
-Page = Callable[..., HttpResponse]
-
-
-def for_administrators(permission: str) -> Callable[[Page], Page]:
-    """Decorate a view: 404 for signed-in users who are no staff or lack the permission."""
-
-    def decorated(page: Page) -> Page:
-        @wraps(page)
-        @login_required
-        def guarded(request: SignedInRequest, *args: str, **kwargs: str) -> HttpResponse:
-            if not is_administrator(request.user, permission):
-                raise Http404
-            return page(request, *args, **kwargs)
-
-        return guarded
-
-    return decorated
 
 
 @require_GET
@@ -108,10 +94,10 @@ class ModelGroup:
 def groups(models: Iterable[InferenceModel]) -> list[ModelGroup]:
     """Return the groups of the page in its order, without empty ones."""
     engines = {family.name: family.engine for family in families.registered_families()}
-    members: dict[str, list[InferenceModel]] = {title: [] for title in TITLES.values()}
+    members: dict[str, list[InferenceModel]] = {str(title): [] for title in TITLES.values()}
     for model in models:
         key = engines.get(model.family, UNKNOWN) if model.kind == Kind.CHECKPOINT else model.kind
-        members[TITLES[key]].append(model)
+        members[str(TITLES[key])].append(model)
     return [
         ModelGroup(title, sorted(found, key=lambda model: not model.is_installed))
         for title, found in members.items()
@@ -124,15 +110,20 @@ def groups(models: Iterable[InferenceModel]) -> list[ModelGroup]:
 def pull_model(request: SignedInRequest, slug: str) -> HttpResponse:
     model = get_object_or_404(InferenceModel, slug=slug)
     if not model.repo:
-        messages.error(request, f"{model} has no repository to download from; add_model copies a folder or a file.")
+        messages.error(
+            request,
+            gettext("{model} has no repository to download from; add_model copies a folder or a file.").format(
+                model=model
+            ),
+        )
     else:
         try:
             if start_pull_process(model):
                 AuditEntry.record(request.user, Action.PULLED, model)
             else:
-                messages.error(request, f"{model} is being downloaded already.")
+                messages.error(request, gettext("{model} is being downloaded already.").format(model=model))
         except PaintingError as error:
-            messages.error(request, f"{model}: {error.message}")
+            messages.error(request, f"{model}: {translated(error.message)}")
     return to_model(slug, request.POST.get("at"))
 
 
@@ -143,13 +134,13 @@ def remove_model(request: SignedInRequest, slug: str) -> HttpResponse:
     try:
         removed = remove_files(model)
     except PaintingError as error:
-        messages.error(request, error.message)
+        messages.error(request, translated(error.message))
     else:
         if removed:
             AuditEntry.record(request.user, Action.FILES_REMOVED, model)
-            messages.success(request, f"The files of {model} are gone from this machine.")
+            messages.success(request, gettext("The files of {model} are gone from this machine.").format(model=model))
         else:
-            messages.error(request, f"{model} is being downloaded.")
+            messages.error(request, gettext("{model} is being downloaded.").format(model=model))
     return to_model(slug)
 
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
+from django.utils.translation import gettext
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET, require_POST
 
@@ -14,6 +15,7 @@ from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import sample
 from inpainting.models import InferenceModel
+from inpainting.translation import translated
 from inpainting.web.recommended_models import recommended
 
 RETRY = {"Retry-After": "5"}
@@ -33,16 +35,18 @@ def erase(request: HttpRequest) -> HttpResponse:
     if not settings.SAMPLE:
         raise Http404
     if not consume(request, action="sample"):
-        return problem("You have tried this often. Wait a minute, or create an account.", 429, RETRY_AFTER_LIMIT)
+        return problem(
+            gettext("You have tried this often. Wait a minute, or create an account."), 429, RETRY_AFTER_LIMIT
+        )
     sent = request.FILES.get("mask")
     if sent is None or (sent.size or 0) > sample.MASK_LIMITS.max_bytes:
-        return problem("Send the mask as a PNG of at most 64 KiB, in the field mask.", 400)
+        return problem(gettext("Send the mask as a PNG of at most 64 KiB, in the field mask."), 400)
     try:
         image = sample.erase(sent.read())
     except InvalidRequest as error:
-        return problem(error.message, 400)
+        return problem(translated(error.message), 400)
     except sample.SampleBusy as error:
-        return problem(error.message, 503, RETRY)
+        return problem(translated(error.message), 503, RETRY)
     return HttpResponse(image, content_type="image/png", headers={"Cache-Control": "no-store"})
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.text import capfirst
+from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
+
 from inpainting.catalog.specs import COMPUTED_CONTROLS
 from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, REFERENCES, AdapterList, entry_fields
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
+from inpainting.translation import translated
 
 PLACED_BY_HAND = frozenset(
     {"prompt", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
@@ -22,12 +26,12 @@ IN_ROWS = frozenset(setting for adapters in ADAPTER_LISTS for setting in adapter
 BASIC = ("strength", "num_images", "steps", "seed")
 """Settings whose inputs are always shown, below the model; the others are under Advanced."""
 COMMON_SCHEDULERS = {
-    "EulerDiscreteScheduler": "Euler: clean, in 20 to 30 steps",
-    "EulerAncestralDiscreteScheduler": "Euler a: varied, in 20 to 30 steps",
-    "DPMSolverMultistepScheduler": "DPM++ 2M: detailed, in 15 to 30 steps",
-    "UniPCMultistepScheduler": "UniPC: fast, in 10 to 20 steps",
-    "HeunDiscreteScheduler": "Heun: exact, twice the time for a step",
-    "LCMScheduler": "LCM: in 4 to 8 steps, for LCM models and LoRAs",
+    "EulerDiscreteScheduler": gettext_lazy("Euler: clean, in 20 to 30 steps"),
+    "EulerAncestralDiscreteScheduler": gettext_lazy("Euler a: varied, in 20 to 30 steps"),
+    "DPMSolverMultistepScheduler": gettext_lazy("DPM++ 2M: detailed, in 15 to 30 steps"),
+    "UniPCMultistepScheduler": gettext_lazy("UniPC: fast, in 10 to 20 steps"),
+    "HeunDiscreteScheduler": gettext_lazy("Heun: exact, twice the time for a step"),
+    "LCMScheduler": gettext_lazy("LCM: in 4 to 8 steps, for LCM models and LoRAs"),
 }
 """The schedulers that come first, with what they are good for. The numbers of steps are those of their papers or of
 diffusers' documentation."""
@@ -36,7 +40,7 @@ LONGEST_UNIT = 2
 """Characters of a unit that is shown in the label; a longer one is left to the tooltip."""
 LONGEST_DEFAULT = 4
 """Characters of a default that is named in the first option of a select."""
-LABELS_OF_BOOLEANS = {"true": "On", "false": "Off"}
+LABELS_OF_BOOLEANS = {"true": pgettext_lazy("a setting", "On"), "false": pgettext_lazy("a setting", "Off")}
 
 
 def setting_inputs() -> dict[str, Any]:
@@ -47,7 +51,7 @@ def setting_inputs() -> dict[str, Any]:
         "basic": [inputs[name] for name in BASIC],
         "sections": sections(inputs),
         "adapter_lists": [adapter_list(adapters, inputs) for adapters in ADAPTER_LISTS],
-        "references": [{"id": element_id(name), "label": IMAGE_LABELS[name]} for name in REFERENCES.images],
+        "references": [{"id": element_id(name), "label": translated(IMAGE_LABELS[name])} for name in REFERENCES.images],
     }
 
 
@@ -87,11 +91,11 @@ def adapter_list(adapters: AdapterList, inputs: Mapping[str, dict[str, Any]]) ->
             "number": number,
             "adapter": number_input(name, number, adapters),
             "numbers": [number_input(field, number, adapters) for field in others],
-            "image_label": IMAGE_LABELS[image],
+            "image_label": translated(IMAGE_LABELS[image]),
         }
         for number, image in enumerate(adapters.images, 1)
     ]
-    return {"id": name["id"], "noun": adapters.noun, "rows": rows}
+    return {"id": name["id"], "add_label": translated(adapters.add_label), "rows": rows}
 
 
 def number_input(first: dict[str, Any], number: int, adapters: AdapterList) -> dict[str, Any]:
@@ -109,7 +113,8 @@ def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     listed = [row for row in SETTINGS if row.name not in elsewhere]
     groups = dict.fromkeys(row.group for row in listed)
     return [
-        {"label": group.value, "inputs": [inputs[row.name] for row in listed if row.group is group]} for group in groups
+        {"label": gettext(group.value), "inputs": [inputs[row.name] for row in listed if row.group is group]}
+        for group in groups
     ]
 
 
@@ -119,9 +124,9 @@ def setting_input(row: Setting) -> dict[str, Any]:
     return {
         "id": element_id(row.name),
         "name": row.public_name,
-        "label": row.label,
+        "label": translated(row.label),
         "unit": row.unit if len(row.unit) <= LONGEST_UNIT else "",
-        "help": row.help,
+        "help": translated(row.help),
         "kind": input_element(row),
         "is_wide": row.type in FULL_WIDTH or row.step is not None or len(row.choices) > len(LABELS_OF_BOOLEANS) + 1,
         "lowest": html_number(lowest),
@@ -130,7 +135,7 @@ def setting_input(row: Setting) -> dict[str, Any]:
         "max_length": row.max_length,
         # Of a slider; one that depends on the model is filled in by the page.
         "default": html_number(row.default) if row.step is not None else "",
-        "placeholder": row.placeholder or row.default_words,
+        "placeholder": translated(row.placeholder or row.default_words),
         "choices": select_options(row),
     }
 
@@ -153,21 +158,25 @@ def select_options(row: Setting) -> list[tuple[str, str]]:
     """Return value and label of each option; the first stands for the default. Catalog names are filled in by the
     page."""
     if row.type is ValueType.CATALOG_NAME:
-        return [("", row.default_words[:1].upper() + row.default_words[1:])]
+        return [("", capfirst(translated(row.default_words)))]
     if row.default in row.choices:
         rest = [name for name in row.choices if name != row.default]
         return [("", label_of(row.default)), *((name, label_of(name)) for name in rest)]
-    labels = LABELS_OF_BOOLEANS if row.type is ValueType.BOOLEAN else {choice: choice for choice in row.choices}
+    labels = {choice: choice for choice in row.choices}
+    if row.type is ValueType.BOOLEAN:
+        labels = {choice: str(label) for choice, label in LABELS_OF_BOOLEANS.items()}
     choices = sorted(labels.items(), key=lambda choice: choice[0] not in COMMON_SCHEDULERS)
-    default = f"Default ({row.default_words})" if len(row.default_words) <= LONGEST_DEFAULT else "Default"
+    default = gettext("Default")
+    if len(row.default_words) <= LONGEST_DEFAULT:
+        default = gettext("Default ({value})").format(value=translated(row.default_words))
     return [("", default), *((name, label_of(label)) for name, label in choices)]
 
 
 def label_of(choice: str) -> str:
     """Return the label of a choice."""
     if choice in COMMON_SCHEDULERS:
-        return COMMON_SCHEDULERS[choice]
-    return FILE_FORMATS.get(choice, choice).removesuffix("Scheduler")
+        return str(COMMON_SCHEDULERS[choice])
+    return gettext(FILE_FORMATS.get(choice, choice)).removesuffix("Scheduler")
 
 
 def html_number(value: float | None) -> str:

@@ -10,6 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.models import SignedInRequest
@@ -17,8 +18,10 @@ from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.generations import history, shares
 from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
 from inpainting.media.previews import preview_of
+from inpainting.media.results import is_signed_in_pages, result_with_settings
 from inpainting.models import Share
 from inpainting.models.share import MAX_NAME_CHARACTERS
+from inpainting.translation import translated
 from inpainting.web.generation_page import verb_of
 
 PUBLIC = {
@@ -28,15 +31,22 @@ PUBLIC = {
 }
 """Headers of everything that a shared link opens: kept by no cache and no search engine."""
 
-ENDED = "It has expired or was revoked, or a part of it is missing. Ask for a new one."
+ENDED = gettext_lazy("It has expired or was revoked, or a part of it is missing. Ask for a new one.")
 """The same for every link without an image, so that nobody learns which ones existed."""
 
 
 WHAT_WAS_DONE = {
-    "Removed": "A photo from which something was removed",
-    "Painted": "A photo in which a model has painted a part from words",
-    "Extended": "A photo that was extended beyond its edges",
-    "Enlarged": "A photo that was enlarged",
+    "Removed": gettext_lazy("A photo from which something was removed with DreamLayer."),
+    "Painted": gettext_lazy("A photo in which a model has painted a part from words with DreamLayer."),
+    "Extended": gettext_lazy("A photo that was extended beyond its edges with DreamLayer."),
+    "Enlarged": gettext_lazy("A photo that was enlarged with DreamLayer."),
+}
+NOTHING_ELSE_WAS_CHANGED = {
+    "Removed": gettext_lazy("A photo from which something was removed with DreamLayer; nothing else was changed."),
+    "Painted": gettext_lazy(
+        "A photo in which a model has painted a part from words with DreamLayer; nothing else was changed."
+    ),
+    "Extended": gettext_lazy("A photo that was extended beyond its edges with DreamLayer; nothing else was changed."),
 }
 
 
@@ -84,6 +94,7 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
             "image": shared.image,
             "token": token,
             "sentence": sentence_about(shared),
+            "is_signed": is_signed_in_pages(shared.image),
             "preview_url": request.build_absolute_uri(preview) if shared.has_preview else None,
         }
         response = render(request, "shared.html", context)
@@ -95,19 +106,21 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
 def sentence_about(shared: Share) -> str:
     """Return what a shared image is, for somebody who knows nothing about it."""
     verb = verb_of(shared.image.generation)
-    is_all = verb == "Enlarged" or shared.image.outside_mask_changed_pixels
-    return f"{WHAT_WAS_DONE[verb]} with DreamLayer{'' if is_all else '; nothing else was changed'}."
+    if verb == "Enlarged" or shared.image.outside_mask_changed_pixels:
+        return str(WHAT_WAS_DONE[verb])
+    return str(NOTHING_ELSE_WAS_CHANGED[verb])
 
 
 @require_safe
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
-    """Return the result in the requested format, as a download."""
+    """Return the result in the requested format, as a download, with Content Credentials if a network painted it."""
     image = get_share_or_404(token).image
     filename = f"dreamlayer.{EXTENSIONS[image.format]}"
     try:
-        return linked_image_response(request, image.delivered, {**INERT, **PUBLIC}, filename=filename)
+        file = result_with_settings(image, image.format, is_signed=is_signed_in_pages(image))
+        return linked_image_response(request, file, {**INERT, **PUBLIC}, filename=filename)
     except ImageUnavailable as error:
-        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+        return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
 
 
 @require_safe
@@ -116,7 +129,7 @@ def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
     try:
         return linked_image_response(request, preview_of(image), {**INERT, **PUBLIC})
     except ImageUnavailable as error:
-        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+        return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
 
 
 @require_safe
@@ -128,7 +141,7 @@ def shared_source(request: HttpRequest, token: str) -> HttpResponseBase:
     try:
         return linked_image_response(request, preview_of(shared.image.generation.source), {**INERT, **PUBLIC})
     except ImageUnavailable as error:
-        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+        return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
 
 
 def get_share_or_404(token: str) -> Share:

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext, ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import SignedInRequest
@@ -30,12 +31,12 @@ def storage(request: SignedInRequest) -> HttpResponse:
     form = RetentionForm(request.POST if request.method == "POST" else None, instance=chosen)
     if form.is_valid():
         form.save()
-        messages.success(request, "The retention of your generations was saved.")
+        messages.success(request, gettext("The retention of your generations was saved."))
         return redirect("storage")
     context = {
         "form": form,
         "longest": Retention.maximum(),
-        "count": history.for_user(request.user).count(),
+        "count": history.count_of(request.user),
         "stored_bytes": stored_bytes(request.user),
     }
     return render(request, "storage.html", context)
@@ -48,5 +49,10 @@ def delete_everything(request: SignedInRequest) -> HttpResponse:
     """Delete all generations. Password or second factor were asked for in the last five minutes; allauth calls this
     again once they are entered."""
     count = delete_all_of_user(request.user)
-    messages.success(request, f"{count} generation{'' if count == 1 else 's'} deleted, with all images.")
+    messages.success(
+        request,
+        ngettext(
+            "{count} generation deleted, with all images.", "{count} generations deleted, with all images.", count
+        ).format(count=count),
+    )
     return redirect("storage")

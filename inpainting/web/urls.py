@@ -5,6 +5,7 @@ from inpainting.web import (
     batch_pages,
     generation_page,
     history_page,
+    installed_app,
     model_pages,
     review,
     sample_page,
@@ -15,6 +16,9 @@ from inpainting.web import (
 
 urlpatterns = [
     path("", views.first_page, name="editor"),
+    path("app.webmanifest", installed_app.manifest, name="app-manifest"),
+    path("service-worker.js", installed_app.service_worker, name="service-worker"),
+    path("shared-photo/", installed_app.shared_photo, name="shared-photo"),
     path("sample/", sample_page.erase, name="sample"),
     path("welcome/", sample_page.welcome, name="welcome"),
     path("history/", history_page.history_page, name="history"),

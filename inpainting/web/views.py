@@ -24,5 +24,5 @@ def first_page(request: HttpRequest) -> HttpResponse:
 @login_required
 @ensure_csrf_cookie
 def editor(request: HttpRequest) -> HttpResponse:
-    context = {**choices(), **page_limits()}
+    context = {**choices(), **page_limits(), "adds_credentials": settings.CONTENT_CREDENTIALS}
     return render(request, "editor.html", context)

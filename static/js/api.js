@@ -2,6 +2,7 @@
 // refused because the session has ended is repeated after signing in again (session.js).
 
 import { csrfToken, renew } from "session"
+import { gettext } from "text"
 
 /** inBackground: see `renew` of session.js; onProgress: how much of the body is sent, 0 to 1.
  *  @typedef {{method: string, body?: BodyInit, headers?: Record<string, string>, inBackground?: boolean, keepalive?: boolean,
@@ -29,7 +30,7 @@ export async function fetchFile(url, name) {
   const response = await answered(url, { method: "GET" })
   if (!response.ok) {
     const problem = await response.json().catch(() => null)
-    throw new ApiError({ message: "This image no longer exists.", ...problem, status: response.status })
+    throw new ApiError({ message: gettext("This image no longer exists."), ...problem, status: response.status })
   }
   const blob = await response.blob()
   return new File([blob], name, { type: blob.type })
@@ -87,12 +88,12 @@ function sendReporting(url, { method, body, headers, signal }, onProgress) {
 }
 
 const offline = () =>
-  new ApiError({ status: 0, code: "offline", message: "The server cannot be reached. Check the connection and try again." })
+  new ApiError({ status: 0, code: "offline", message: gettext("The server cannot be reached. Check the connection and try again.") })
 
 /** @param {number} status */
 function inWords(status) {
-  if (status === 401 || status === 403) return "You are signed out. Sign in again, then try once more."
-  if (status === 404) return "This no longer exists."
-  if (status === 413) return "These files are too large for the server."
-  return `The server answered ${status}. Try again in a moment.`
+  if (status === 401 || status === 403) return gettext("You are signed out. Sign in again, then try once more.")
+  if (status === 404) return gettext("This no longer exists.")
+  if (status === 413) return gettext("These files are too large for the server.")
+  return gettext("The server answered {status}. Try again in a moment.", { status })
 }

@@ -1,6 +1,7 @@
 // The history: more cards as one scrolls, the selection by keyboard, deletion without leaving the place, and its undo.
 
 import { localTime } from "format"
+import { KEY_AFTER, KEY_BEFORE, gettext, ngettext } from "text"
 
 const $ = /** @type {import("dom").ById} */ (
   /** @type {unknown} */ ((/** @type {string} */ id) => document.getElementById(id))
@@ -33,7 +34,7 @@ async function loadMore() {
     const next = page.querySelector('#pagination a[rel="next"]')
     if (next) link.replaceWith(next)
     else link.remove()
-    $("loaded").textContent = `${more.length} more, ${allCards().length} are shown.`
+    $("loaded").textContent = ngettext("{count} more, {shown} are shown.", "{count} more, {shown} are shown.", more.length, { shown: allCards().length })
     watchEnd()
   } catch {
     // The links remain: they load the page, or say what is wrong.
@@ -71,7 +72,7 @@ let anchor = null // where a range begins
 
 function showCount() {
   const count = boxes().filter((box) => box.checked).length
-  $("selected-count").textContent = count ? `${count} selected` : ""
+  $("selected-count").textContent = count ? ngettext("{count} selected", "{count} selected", count) : ""
 }
 
 /** Shift selects everything from the last box on; the box itself has changed already.
@@ -89,8 +90,8 @@ function selectRange(box, isRange) {
 /** @param {Element} card @param {string} key */
 function moveFocus(card, key) {
   const all = allCards()
-  if (key === "ArrowLeft" || key === "ArrowRight") {
-    linkOf(all[all.indexOf(card) + (key === "ArrowRight" ? 1 : -1)])?.focus()
+  if (key === KEY_BEFORE || key === KEY_AFTER) {
+    linkOf(all[all.indexOf(card) + (key === KEY_AFTER ? 1 : -1)])?.focus()
     return
   }
   const { left, top } = card.getBoundingClientRect()
@@ -190,7 +191,7 @@ function countDown() {
     if (seconds <= 0) {
       clearInterval(countdown)
       message.remove()
-    } else /** @type {Element} */ (message.querySelector(".undo-time")).textContent = `This can be undone for ${seconds} s.`
+    } else /** @type {Element} */ (message.querySelector(".undo-time")).textContent = gettext("This can be undone for {seconds} s.", { seconds })
   }
   countdown = setInterval(show, 1000)
   show()

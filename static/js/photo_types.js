@@ -1,6 +1,8 @@
 // The files that are taken as photos, the same as in inpainting/core/codecs/accepted.py. Pure: no DOM.
 
-export const FORMATS = "PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC"
+import { gettext } from "text"
+
+export const FORMATS = gettext("PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC")
 export const TYPES = ["image/png", "image/jpeg", "image/webp", "image/gif", "image/tiff", "image/bmp", "image/avif", "image/heic", "image/heif"]
 export const ENDINGS = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".tif", ".tiff", ".bmp", ".avif", ".heic", ".heif"]
 const SHOWN_EVERYWHERE = ["image/png", "image/jpeg", "image/webp", "image/gif"]

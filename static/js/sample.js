@@ -7,6 +7,8 @@ import { shape, stroke } from "editor/document/operations"
 import { Store } from "editor/document/store"
 import { remember, remembered } from "editor/form/remembered"
 import { keep } from "pending_photo"
+import { duration } from "format"
+import { gettext } from "text"
 
 /** @typedef {import("editor/document/operations").Stroke} Stroke */
 /** @typedef {import("editor/document/operations").Shape} Shape */
@@ -132,14 +134,14 @@ async function erase() {
     const body = new FormData($("form"))
     body.append("mask", await maskFile(), "mask.png")
     const response = await fetch(/** @type {string} */ (root.dataset.url), { method: "POST", body, credentials: "same-origin" })
-    if (!response.ok) throw new Error((await response.json().catch(() => null))?.message ?? "That did not work. Try again in a moment.")
+    if (!response.ok) throw new Error((await response.json().catch(() => null))?.message ?? gettext("That did not work. Try again in a moment."))
     const file = await response.blob()
     erased = sent
     await showResult(file)
-    showStatus(`Removed in ${((performance.now() - started) / 1000).toFixed(1)} s, nothing else touched`)
+    showStatus(gettext("{done}, nothing else touched", { done: gettext("Removed in {time}", { time: duration((performance.now() - started) / 1000) }) }))
     $("choose").classList.add("primary")
   } catch (error) {
-    report(error instanceof TypeError ? "The server cannot be reached. Check the connection and try again." : /** @type {Error} */ (error).message)
+    report(error instanceof TypeError ? gettext("The server cannot be reached. Check the connection and try again.") : /** @type {Error} */ (error).message)
   }
   work(false)
 }
@@ -162,7 +164,7 @@ function work(isWorking) {
   $("busy").hidden = !isWorking
   if (isWorking) {
     report("")
-    showStatus("Removing…")
+    showStatus(gettext("Removing…"))
     $("ring").hidden = true
   }
   refresh()

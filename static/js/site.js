@@ -1,11 +1,14 @@
 // On every page: the navigation shows the present page, menus and messages close, buttons copy, dangerous forms ask first, times are local, running generations
-// refresh, drafts of other accounts are deleted from this browser.
+// refresh, drafts of other accounts are deleted from this browser, an installed app keeps its files.
 
 import { forgetOtherAccounts } from "editor/document/local"
 import { localTime } from "format"
 import { account } from "session"
+import { gettext } from "text"
 
 forgetOtherAccounts(account)
+
+if (matchMedia("(display-mode: standalone)").matches) import("installed_app").then(({ start }) => start()).catch(() => {})
 
 // The history is divided into the days of this time zone, by the server.
 document.cookie = `time_zone=${Intl.DateTimeFormat().resolvedOptions().timeZone}; path=/; max-age=31536000; samesite=lax`
@@ -22,7 +25,8 @@ for (const menu of /** @type {NodeListOf<HTMLDetailsElement>} */ (document.query
 
 for (const link of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("nav a[aria-current]"))) { // on a phone the navigation scrolls
   const nav = /** @type {HTMLElement} */ (link.parentElement)
-  nav.scrollLeft = link.offsetLeft - nav.offsetLeft - (nav.clientWidth - link.offsetWidth) / 2
+  const [seen, its] = [nav.getBoundingClientRect(), link.getBoundingClientRect()]
+  nav.scrollLeft += (its.left + its.right - seen.left - seen.right) / 2 // from right to left too, where it counts down from 0
 }
 
 for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("button[data-copy]"))) {
@@ -31,10 +35,10 @@ for (const button of /** @type {NodeListOf<HTMLElement>} */ (document.querySelec
     const label = /** @type {HTMLElement} */ (button.querySelector(".label"))
     try {
       await navigator.clipboard.writeText(/** @type {string} */ (source.textContent).trim())
-      label.textContent = "Copied"
+      label.textContent = gettext("Copied")
     } catch {
       getSelection()?.selectAllChildren(source) // no clipboard without HTTPS: select it for Ctrl+C
-      label.textContent = "Press Ctrl+C"
+      label.textContent = gettext("Press Ctrl+C")
     }
   })
 }

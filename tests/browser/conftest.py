@@ -224,6 +224,20 @@ def sign_up(page: Page, site_url: str = "") -> str:
     return email
 
 
+def enter_password(page: Page, email: str) -> None:
+    """Sign in through the page, up to the second step if there is one."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def sign_out(page: Page) -> None:
+    page.goto("/accounts/logout/")
+    page.get_by_role("main").get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("link", name="Sign in").first).to_be_visible()
+
+
 def confirm(page: Page) -> None:
     """Enter the password again, as pages ask for before what concerns the account."""
     page.get_by_label("Password").fill(PASSWORD)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from pathlib import Path
 from typing import Any
@@ -168,3 +169,21 @@ def open_details(page: Page) -> None:
     """From a result to the page of its generation."""
     page.get_by_role("button", name="Figures of this result").click()
     page.get_by_role("link", name="All details").click()
+
+
+def downloaded(page: Page) -> Pixels:
+    """The result of editing astronaut.png, as its button downloads it."""
+    with page.expect_download() as download:
+        page.locator("#download").click()
+    assert download.value.suggested_filename == "astronaut-2.png"
+    with Image.open(download.value.path()) as image:
+        return np.asarray(image)
+
+
+def stored_mask(page: Page) -> Pixels:
+    """The mask that the server stored: 255 = repaint."""
+    generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
+    assert generation is not None
+    answer = page.request.get(f"/api/generations/{generation[1]}/mask/")
+    with Image.open(io.BytesIO(answer.body())) as image:
+        return np.asarray(image.convert("L"))

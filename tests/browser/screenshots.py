@@ -61,6 +61,7 @@ PAGES = {
     "models": "/models/",
     "dashboard": "/admin/",
     "usage": "/admin/usage/",
+    "workers": "/admin/workers/",
     "review": "/admin/inpainting/generation/",
     "not-found": "/no-such-page/",
     "link-ended": "/shared/none/",

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.accounts.codes import PERIOD_SECONDS, code_of_app
 from tests.browser.accessibility import violations
-from tests.browser.conftest import PASSWORD, confirm, sign_up, watched_page
+from tests.browser.conftest import PASSWORD, confirm, enter_password, sign_out, sign_up, watched_page
 from tests.browser.devices import Device
 from tests.browser.painting import paint
 from tests.support.installation import Installation
@@ -53,19 +53,6 @@ def page(context: BrowserContext) -> Iterator[Page]:
     for page in watched_page(context):
         yield page
         assert page.evaluate("window.violations") == []
-
-
-def enter_password(page: Page, email: str) -> None:
-    page.goto("/accounts/login/")
-    page.get_by_label("Email").fill(email)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in", exact=True).click()
-
-
-def sign_out(page: Page) -> None:
-    page.goto("/accounts/logout/")
-    page.get_by_role("main").get_by_role("button", name="Sign out").click()
-    expect(page.get_by_role("link", name="Sign in").first).to_be_visible()
 
 
 def lasting_code(secret: str) -> str:

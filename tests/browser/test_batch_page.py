@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.database import set_states
 from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, press
-from tests.browser.editor_page import SIDE, Pixels, drop, paint_line, white_square, written
+from tests.browser.editor_page import SIDE, Pixels, drop, is_red, paint_line, photo_box, white_square, written
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -122,3 +122,88 @@ def test_failed_photos_say_why_and_are_tried_again(page: Page, site: Installatio
     results = downloaded(page)
     assert sorted(results) == [photo.name for photo in photos]
     assert changed(results["photo 1.png"], photos[1]).any()
+
+
+@ON_A_PHONE_TOO
+def test_the_mask_of_one_photo_is_painted_in_the_editor_and_all_that_was_entered_is_there_again(
+    page: Page, photos: list[Path], tmp_path: Path
+) -> None:
+    ready = "#new-batch[data-ready]"
+    page.goto("/batches/")
+    page.wait_for_selector(ready)
+    drop(page, "#new-batch", *photos, written(white_square(), tmp_path / "photo 0-mask.png"))
+    page.get_by_label("One for each photo").check()
+    prompt = page.locator("#batch-prompt")  # hidden without a model that reads it
+    prompt.evaluate("field => { field.value = 'a lawn' }")
+    items = page.locator("#batch-photos li")
+    press(page, "Paint the mask of photo 1.png")
+    use = page.get_by_role("button", name="Use this mask for this photo")
+    expect(page.locator("#photo-name")).to_have_text("photo 1.png")
+    expect(page.locator("#generate")).to_be_hidden()
+    use.click()
+    expect(page.get_by_role("alert").filter(has_text="Paint over something first.")).to_be_visible()
+    bar, photo = page.locator("#batch-bar").bounding_box(), photo_box(page)
+    assert bar is not None
+    assert bar["y"] + bar["height"] <= photo["y"], "the photo is below the bar"
+    paint_line(page, from_left=0.1, to_left=0.2, down=0.1)
+    page.keyboard.press("Control+Enter")
+    expect(page.locator("#generate-message")).to_have_text("Paint the mask, then take it back to the batch.")
+    use.click()
+    page.wait_for_url("**/batches/")
+    page.wait_for_selector(ready)
+    expect(items).to_have_count(3)
+    expect(items.nth(1)).to_contain_text("painted mask")
+    expect(page.get_by_label("One for each photo")).to_be_checked()
+    expect(page.locator("#batch-polarity")).to_have_value("white_repaints")
+    expect(prompt).to_have_value("a lawn")
+    press(page, "Edit the mask of photo 0.png")
+    expect(use).to_be_visible()
+    assert is_red(page), "the mask of the file is there"
+    assert not is_red(page, 0.1, 0.1)
+    page.get_by_role("link", name="Back to the batch").click()
+    page.wait_for_selector(ready)
+    expect(items.nth(0)).to_contain_text("photo 0-mask.png")
+    expect(items.nth(1)).to_contain_text("painted mask")
+    expect(prompt).to_have_value("a lawn")
+    press(page, "Remove photo 2.png")
+    page.locator("#batch-submit").click()
+    page.wait_for_url("**/batches/*-*/")
+    results = downloaded(page)
+    first, second = (changed(results[photo.name], photo) for photo in photos[:2])
+    assert first[SIDE // 2 - 10 : SIDE // 2 + 10, SIDE // 2 - 10 : SIDE // 2 + 10].any()
+    assert not first[:40].any()
+    assert second[:40].any(), "its polarity is turned to that of the file"
+    assert not second[SIDE // 2 - 10 :].any()
+
+
+def test_the_prompt_survives_when_the_mask_of_all_is_painted_and_a_photo_may_have_its_own(
+    page: Page, photos: list[Path]
+) -> None:
+    page.goto("/batches/")
+    page.wait_for_selector("#new-batch[data-ready]")
+    drop(page, "#new-batch", *photos)
+    page.locator("#batch-prompt").evaluate("field => { field.value = 'a lawn' }")
+    press(page, "Paint it on the first photo")
+    expect(page.get_by_role("button", name="Use this mask for 3 photos")).to_be_visible()
+    paint_line(page, from_left=0.4, to_left=0.6)
+    press(page, "Use this mask for 3 photos")
+    page.wait_for_url("**/batches/")
+    expect(page.locator("#batch-prompt")).to_have_value("a lawn")
+    expect(page.get_by_label("One for all photos")).to_be_checked()
+    press(page, "Edit the mask of photo 2.png")
+    use = page.get_by_role("button", name="Use this mask for this photo")
+    expect(use).to_be_visible()
+    assert is_red(page), "the mask of all"
+    press(page, "Clear")
+    paint_line(page, from_left=0.4, to_left=0.6, down=0.1)
+    use.click()
+    page.wait_for_url("**/batches/")
+    expect(page.locator("#batch-photos li").nth(2)).to_contain_text("painted mask")
+    page.locator("#batch-submit").click()
+    page.wait_for_url("**/batches/*-*/")
+    results = downloaded(page)
+    shared, own = (changed(results[photo.name], photo) for photo in photos[1:])
+    assert shared[SIDE // 2].any()
+    assert not shared[: SIDE // 4].any()
+    assert own[: SIDE // 4].any()
+    assert not own[SIDE // 2].any()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.browser.editor_page import (
     Pixels,
     choose_task,
     close_settings,
+    downloaded,
     drop,
     generate,
     is_red,
@@ -28,28 +28,12 @@ from tests.browser.editor_page import (
     paint_line,
     photo_box,
     start,
+    stored_mask,
     white_square,
     written,
 )
 
 pytestmark = pytest.mark.browser
-
-
-def downloaded(page: Page) -> Pixels:
-    with page.expect_download() as download:
-        page.locator("#download").click()
-    assert download.value.suggested_filename == "astronaut-2.png"
-    with Image.open(download.value.path()) as image:
-        return np.asarray(image)
-
-
-def stored_mask(page: Page) -> Pixels:
-    """The mask that the server stored: 255 = repaint."""
-    generation = re.search(r"generation=([0-9a-f-]{36})", page.url)
-    assert generation is not None
-    answer = page.request.get(f"/api/generations/{generation[1]}/mask/")
-    with Image.open(io.BytesIO(answer.body())) as image:
-        return np.asarray(image.convert("L"))
 
 
 @pytest.mark.smoke
@@ -141,7 +125,7 @@ def test_keys_change_the_brush_and_a_wider_brush_covers_more(page: Page, photo_f
     expect(size).to_have_text("44 px")
     page.keyboard.press("[")
     expect(size).to_have_text("40 px")
-    reveal(page, page.get_by_label("Size measured on")).select_option("on the photo")
+    reveal(page, page.get_by_label("Measure the size")).select_option("in pixels of the photo")
     page.keyboard.press("Escape")
     page.locator("#tool-size").fill("0")
     expect(size).to_have_text("1 px")
@@ -326,7 +310,15 @@ def test_a_jpeg_is_downloaded_and_the_lossless_png_is_the_next_source(page: Page
     with page.expect_download() as download:
         page.locator("#download").click()
     assert download.value.suggested_filename == "astronaut-2.jpg"
-    assert Path(download.value.path()).read_bytes().startswith(b"\xff\xd8\xff")
+    plain = Path(download.value.path()).read_bytes()
+    assert plain.startswith(b"\xff\xd8\xff")
+    assert b"c2pa.edited" not in plain  # quick-fill: only if asked for
+    page.get_by_role("button", name="More ways to download").click()
+    page.get_by_label("With Content Credentials").check()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="WebP").click()
+    assert b"c2pa.edited" in Path(download.value.path()).read_bytes()
+    page.keyboard.press("Escape")
     with page.expect_response(re.compile(r"/images/0/\?format=png$")):
         page.get_by_role("button", name="Keep").click()
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")

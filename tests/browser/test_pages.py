@@ -18,7 +18,7 @@ from tests.support.installation import Installation
 pytestmark = pytest.mark.browser
 
 REVIEW = "/admin/inpainting/generation/"
-OF_THE_ADMIN = ("/admin/", "/admin/usage/", REVIEW)
+OF_THE_ADMIN = ("/admin/", "/admin/usage/", "/admin/workers/", REVIEW)
 MAX_BYTES = 200_000
 PHONE: ViewportSize = {"width": 390, "height": 844}
 WIDE: ViewportSize = {"width": 2560, "height": 1440}

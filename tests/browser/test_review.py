@@ -226,7 +226,7 @@ def test_the_dashboard_says_what_waits_runs_fails_and_is_full(review: Page) -> N
 
 def test_the_other_pages_of_the_admin_look_like_the_rest_and_can_be_used_by_everybody(review: Page) -> None:
     page = review
-    for path in ("/admin/", "/admin/usage/", "/admin/usage/?q=nobody", *DJANGOS):
+    for path in ("/admin/", "/admin/usage/", "/admin/usage/?q=nobody", "/admin/workers/", *DJANGOS):
         page.goto(path)
         is_clean(page)
         assert page.locator("link[rel=icon]").get_attribute("href")

@@ -62,7 +62,7 @@ def cover_large_photo(page: Page, photo: Path, *, done: Done = ignored) -> None:
     options = page.locator("#more-options-button")  # of a phone
     if options.is_visible():
         options.click()
-    page.get_by_label("Size measured on").select_option("on the photo")
+    page.get_by_label("Measure the size").select_option("in pixels of the photo")
     if options.is_visible():
         options.click()
         expect(page.locator("#more-options")).to_be_hidden()

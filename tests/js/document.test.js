@@ -79,6 +79,8 @@ test("a damaged document is refused", () => {
     { cursor: -1 },
     { step: "away" },
     { generation: 3 },
+    { alike: "no list" },
+    { alike: [3] },
     { entries: [{ kind: "text" }] },
     { entries: [{ kind: "frame", frame: { left: -1, top: 0, right: 0, bottom: 0 } }] },
     { entries: [{ kind: "mask", operation: { kind: "grow" } }] },
@@ -86,6 +88,14 @@ test("a damaged document is refused", () => {
   for (const change of changes) {
     assert.throws(() => documents.readDocument({ ...documents.emptyDocument(), ...change }), RangeError, JSON.stringify(change))
   }
+})
+
+test("a document keeps which generations are shown together, and one of an earlier version has none", () => {
+  const { alike, ...earlier } = documents.emptyDocument()
+  assert.deepEqual(documents.readDocument(earlier).alike, alike)
+  const shown = documents.withState(documents.emptyDocument(), { generation: "b", alike: ["a", "b"], step: "result" })
+  assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(shown))).alike, ["a", "b"])
+  assert.deepEqual(documents.withState(shown, documents.EDITING).alike, [])
 })
 
 test("the store calls its listeners with the document before and after", () => {

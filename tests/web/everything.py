@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 from allauth.account.models import EmailAddress, EmailConfirmation
 from allauth.usersessions.models import UserSession
 from django.apps import apps
@@ -19,7 +20,7 @@ from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Ticket, User
 from inpainting.core.codecs import encode_png
 from inpainting.core.image import CanonicalImage
-from inpainting.generations import shares
+from inpainting.generations import shares, stacks
 from inpainting.models import (
     AnalysisMask,
     Batch,
@@ -28,10 +29,13 @@ from inpainting.models import (
     Generation,
     IdempotencyKey,
     Retention,
+    ServiceOptions,
+    StepMask,
     UploadedImage,
     UserLimits,
     WebhookAttempt,
     WebhookDelivery,
+    WebhookPause,
     WebhookSecret,
 )
 from tests.accounts.codes import add_app
@@ -70,6 +74,8 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
     found = AnalysisMask(analysis=queued(user, encode_png(CanonicalImage(photo))), index=0)
     found.write(encode_png(CanonicalImage(photo)), CanonicalImage(photo))
     found.save()
+    stacks.store(user, generation)
+    stacks.store_mask(user, np.zeros((8, 8), np.uint8))
     draft = DraftImage(owner=user, sha256="0" * 64, byte_count=4, width=1, height=1)
     draft.file.save("picture.jpeg", ContentFile(b"jpeg"))
     Draft.objects.create(owner=user, document='{"version": 1}').images.add(draft)
@@ -77,7 +83,9 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
     UserLimits.objects.create(user=user, per_day=5)
     delivery = WebhookDelivery.create_test(user, "https://alice.example/hook")
     WebhookAttempt.objects.create(delivery=delivery, status=500, milliseconds=7)
+    WebhookPause.begin(delivery)
     WebhookSecret.current(user)
+    ServiceOptions.store(user, "", "automatic1111", {"sd_vae": None})
     Ticket.issue(ApiKey.issue(user, name="script")[0])
     address = EmailAddress.objects.create(user=user, email=user.email, primary=True, verified=True)
     EmailConfirmation.create(address)
@@ -90,7 +98,8 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
 
 def files_of(user: User) -> set[str]:
     """The names of all stored files that rows of the user refer to."""
-    images: list[Any] = [*DraftImage.objects.filter(owner=user), *UploadedImage.objects.filter(owner=user)]
+    models: list[Any] = [DraftImage, StepMask, UploadedImage]
+    images: list[Any] = [image for model in models for image in model.objects.filter(owner=user)]
     for generation in Generation.objects.filter(owner=user):
         images += [*generation.inputs.values(), *generation.images.all()]
     stored = [getattr(image, field, None) for image in images for field in ("file", "thumbnail")]

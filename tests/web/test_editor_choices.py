@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,3 +187,13 @@ def test_scripts_know_the_lists_of_adapters_and_the_largest_margin(client: Clien
     assert all(f'id="{name.replace("_", "-")}-field"' in page for name in REFERENCES.images)
     assert read["max_margin"] == HIGHEST_SIDE
     assert read["computed_controls"] == ["canny", "inpaint"]
+
+
+def test_no_two_elements_of_the_editor_have_the_same_id(
+    client: Client, alice: User, install: Install, with_torch: None
+) -> None:
+    """A label names the first element with its id, so a second one would have no name."""
+    install("sd15-inpainting")
+    ids = re.findall(r'\sid="([^"]+)"', editor(client, alice))
+    assert "steps" in ids
+    assert [name for name, times in Counter(ids).items() if times > 1] == []

@@ -29,6 +29,8 @@ LEFT_OUT = {
     "inpainting.Flow": "the place in the queue of the user's next generation",
     "inpainting.IdempotencyKey": "made by programs, and kept for a day",
     "inpainting.LedgerEntry": "counts the last day's generations against limits",
+    "inpainting.ServiceOptions": "chosen by programs, such as the model that an API key paints with",
+    "inpainting.WebhookPause": "until when nothing is sent to a host after a failed attempt, a few seconds",
 }
 """Models that are not in the export, and why."""
 STAYS = {AuditEntry}
@@ -72,6 +74,9 @@ PLACES = {
     "inpainting.Retention": "account.json deleted_after_days",
     "inpainting.Share": "account.json shares.*.expires_at",
     "inpainting.SourceImage": "sources/",
+    "inpainting.Stack": "stacks.json *.id",
+    "inpainting.StackStep": "stacks.json *.steps.*.generation",
+    "inpainting.StepMask": "step-masks/",
     "inpainting.UploadedImage": "uploads/",
     "inpainting.UserLimits": "account.json limits.per_day",
     "inpainting.WebhookAttempt": "account.json webhook_deliveries.*.attempts.*.at",

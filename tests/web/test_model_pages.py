@@ -18,6 +18,8 @@ from inpainting.catalog.shipped_recommendations import Machine
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import Source
 from inpainting.models import InferenceModel, Lora, ModelState
+from inpainting.networks import interrupted_loads
+from inpainting.networks.files import fingerprint
 from inpainting.web import recommended_models
 from tests.support.hub import tiny_model, written
 
@@ -249,3 +251,18 @@ def test_groups_without_installed_models_are_folded_except_the_first(client: Cli
     assert before == [True] + [False] * (len(before) - 1)
     InferenceModel.objects.filter(slug__contains="sam").update(state=ModelState.FAILED)
     assert sum(opened()) == 2
+
+
+def test_a_model_that_crashed_the_server_while_it_was_loading_is_shown(
+    client: Client, installed: InferenceModel, settings: Any, tmp_path: Path
+) -> None:
+    settings.DATA_DIR = tmp_path / "data"
+    (tmp_path / "data/loads").mkdir(parents=True)
+    refused = "is not loaded: the server crashed 3 times in a row while loading it."
+    for page in ("/models/", "/admin/"):
+        assert refused not in client.get(page).content.decode()
+    for pid in range(interrupted_loads.MAX_CRASHES):
+        name = f"sd15@{fingerprint(installed.weights):x}@host:{pid}:parent@{interrupted_loads.CRASHED}"
+        (interrupted_loads.folder() / name).touch()
+    for page in ("/models/", "/admin/"):
+        assert f"{installed.label} {refused}" in client.get(page).content.decode()

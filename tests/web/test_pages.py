@@ -84,6 +84,22 @@ def test_a_404_page_has_the_sites_layout_and_navigation(client: Client, alice: U
     assert NAVIGATION in client.get("/nowhere/").content.decode()
 
 
+@pytest.mark.parametrize(
+    ("headers", "content_type"),
+    [
+        ({"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}, "text/html"),
+        ({"Accept": "*/*"}, "application/json"),
+        ({"Accept": "application/json"}, "application/json"),
+        ({"Accept": "text/html", "X-API-Key": "dl_live_x"}, "application/json"),
+        ({"Authorization": "Bearer dl_live_x"}, "application/json"),
+    ],
+)
+def test_a_program_gets_the_404_as_json(client: Client, headers: dict[str, str], content_type: str) -> None:
+    answer = client.post("/nowhere/", headers=headers)
+    assert (answer.status_code, answer["Content-Type"].partition(";")[0]) == (404, content_type)
+    assert content_type == "text/html" or answer.json()["code"] == "not_found"
+
+
 def test_a_form_that_has_expired_leads_on(alice: User) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(alice)

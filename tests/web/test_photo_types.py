@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import User
 from inpainting.core.codecs import accepted
 from inpainting.core.codecs.decoding import PARSERS
+from inpainting.web.editor_choices import FORMATS
 
 MODULE = (Path(settings.BASE_DIR) / "static/js/photo_types.js").read_text()
 
@@ -26,7 +27,7 @@ def constant(name: str) -> tuple[str, ...]:
 def test_the_module_of_the_pages_has_the_formats_of_the_codecs() -> None:
     assert constant("TYPES") == accepted.CONTENT_TYPES
     assert constant("ENDINGS") == accepted.SUFFIXES
-    assert constant("FORMATS") == (accepted.ACCEPTED,)
+    assert constant("FORMATS") == (accepted.ACCEPTED,) == (str(FORMATS),)
     assert list(accepted.FORMATS) == list(PARSERS)
 
 

@@ -6,7 +6,9 @@ import logging
 from collections.abc import Iterator
 from typing import Any
 
+import psycopg
 import pytest
+from django import db
 from django.core.cache import cache
 from django.db import InterfaceError, InternalError, OperationalError, connection
 from django.test import AsyncClient, Client
@@ -18,6 +20,7 @@ from tests.support.locked_database import locked, shorten_lock_timeouts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PASSWORD = "a rather long one 42"
+PEP_249 = {"DataError", "OperationalError", "IntegrityError", "InternalError", "ProgrammingError", "NotSupportedError"}
 SIGN_UP = {"email": "new@example.com", "password1": PASSWORD, "password2": PASSWORD}
 
 
@@ -145,13 +148,25 @@ def test_a_statement_that_cannot_be_run_is_an_error_of_the_program() -> None:
     assert temporary_error(raised.value) is None
 
 
-def test_a_standby_of_postgresql_is_unavailable() -> None:
-    refused, error = Exception("cannot execute INSERT in a read-only transaction"), InternalError("read-only")
-    refused.sqlstate = "25006"  # type: ignore[attr-defined]
-    error.__cause__ = refused
+@pytest.mark.parametrize(
+    ("sqlstate", "status"),
+    [
+        *[(sqlstate, 503) for sqlstate in ("25006", "57P01", "57P02", "57P03", "40001", "40P01", "53300", "55P03")],
+        *[(sqlstate, 503) for sqlstate in ("08000", "08001", "08003", "08004", "08006")],
+        ("53100", 507),  # the disk is full
+        *[(sqlstate, None) for sqlstate in ("42P01", "23505", "22001", "XX001", "54000")],
+    ],
+)
+def test_an_outage_of_postgresql_is_told_from_a_fault_of_the_program(sqlstate: str, status: int | None) -> None:
+    """https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+    raised = psycopg.errors.lookup(sqlstate)("refused")
+    # As of Django, which translates each class of PEP 249 into its own.
+    (name,) = {parent.__name__ for parent in type(raised).__mro__} & PEP_249
+    error = getattr(db, name)("refused")
+    error.__cause__ = raised
     translated = temporary_error(error)
-    assert translated is not None
-    assert translated.status == 503
+    assert (translated and translated.status) == status
+    assert not translated or status != 503 or translated.headers["Retry-After"] == "5"
     assert temporary_error(InternalError("another")) is None
 
 

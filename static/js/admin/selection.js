@@ -1,5 +1,7 @@
 // The list of the review: select all, and how many are selected.
 
+import { ngettext } from "text";
+
 const boxes = [.../** @type {NodeListOf<HTMLInputElement>} */ (document.querySelectorAll("input[name=selected]"))];
 const all = /** @type {HTMLInputElement} */ (document.querySelector("[data-select-all]"));
 const count = /** @type {HTMLElement} */ (document.querySelector("[data-selected]"));
@@ -17,7 +19,7 @@ if (all) {
 
 function refresh() {
   const selected = boxes.filter((box) => box.checked).length;
-  count.textContent = selected ? `${selected} selected` : "";
+  count.textContent = selected ? ngettext("{count} selected", "{count} selected", selected) : "";
   submit.disabled = !selected;
   all.checked = selected === boxes.length;
   all.indeterminate = selected > 0 && !all.checked;

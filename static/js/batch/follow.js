@@ -3,6 +3,7 @@
 import { byId } from "dom"
 import { ApiError, get, post } from "api"
 import { roughly } from "format"
+import { gettext, ngettext } from "text"
 
 /** @typedef {"succeeded" | "failed" | "refused" | "cancelled" | "queued" | "running"} Status */
 /** @typedef {{index: number, status: Status, eta: number | null, generation: string | null, images: string[],
@@ -37,7 +38,7 @@ function show({ counts, done, total, status, results, items }) {
   $("batch-progress").hidden = isDone
   barIn($("batch-progress")).value = done
   const eta = Math.max(0, ...items.map((item) => item.eta ?? 0))
-  $("batch-progress-text").textContent = `${done} of ${total} done${eta ? ` · about ${roughly(eta)} to go` : ""}`
+  $("batch-progress-text").textContent = [gettext("{done} of {total} done", { done, total }), eta && gettext("about {time} to go", { time: roughly(eta) })].filter(Boolean).join(" · ")
   $("batch-counts").textContent = inWords(counts)
   $("batch-zip").hidden = !results
   $("batch-cancel").hidden = isDone
@@ -47,9 +48,13 @@ function show({ counts, done, total, status, results, items }) {
 
 /** As templates/includes/batch_counts.html. @param {Batch["counts"]} counts */
 function inWords({ succeeded, failed, refused, cancelled, queued, running }) {
-  /** @type {[number, string][]} */
-  const others = [[failed + refused, "without a result"], [cancelled, "cancelled"], [queued + running, "to go"]]
-  return [`${succeeded} finished`, ...others.filter(([count]) => count).map((part) => part.join(" "))].join(", ")
+  const [without, waiting] = [failed + refused, queued + running]
+  return [
+    ngettext("{count} finished", "{count} finished", succeeded),
+    without && ngettext("{count} without a result", "{count} without a result", without),
+    cancelled && ngettext("{count} cancelled", "{count} cancelled", cancelled),
+    waiting && ngettext("{count} to go", "{count} to go", waiting),
+  ].filter(Boolean).join(", ")
 }
 
 /** @param {HTMLElement} card @param {Item} item */

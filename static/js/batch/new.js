@@ -9,9 +9,10 @@ import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } f
 import { sha256 } from "editor/document/sha256"
 import { isForPeople } from "editor/form/messages"
 import { PolarityReader } from "editor/raster/polarity"
+import { gettext, ngettext, pgettext } from "text"
 
-/** @typedef {{file: File, canvas: HTMLCanvasElement}} Photo  canvas: its preview */
-/** @typedef {File | Blob & {name?: undefined}} Mask  without a name where it was painted in the editor */
+/** @typedef {{file: File, canvas: HTMLCanvasElement, painted: Mask | null}} Photo  canvas: its preview; painted: its own mask, from the editor */
+/** @typedef {File | Blob & {name?: undefined}} Mask  without a name where it was painted in the editor, black = repainted */
 /** @typedef {RadioNodeList & {value: "one" | "each"}} MaskUse */
 /** @typedef {HTMLFormElement & {elements: HTMLFormControlsCollection & {
  *   mask_use: MaskUse, mask_polarity: HTMLSelectElement, prompt: HTMLTextAreaElement}}} BatchForm */
@@ -34,7 +35,7 @@ const POLARITY = { light: "white_repaints", dark: "black_repaints", transparent:
 async function takeFiles(files) {
   if (now.isSending) return
   const { photos, masks, others } = sorted(files)
-  const problems = others.map(({ name }) => `“${name}” is neither a photo nor a PNG mask.`)
+  const problems = others.map(({ name }) => gettext("“{name}” is neither a photo nor a PNG mask.", { name }))
   for (const file of photos) await adding(problems, () => addPhoto(file))
   for (const file of masks) await adding(problems, () => addMask(file))
   showMessage("batch-files-message", problems.join(" "))
@@ -51,14 +52,14 @@ async function adding(problems, add) {
   }
 }
 
-/** @param {File} file */
-async function addPhoto(file) {
-  if (now.photos.length >= limits.items) throw new Refused(`“${file.name}” was left out: a batch has at most ${limits.items} photos.`)
+/** @param {File} file @param {Mask | null} [painted] its own mask */
+async function addPhoto(file, painted = null) {
+  if (now.photos.length >= limits.items) throw new Refused(gettext("“{name}” was left out: a batch has at most {most} photos.", { name: file.name, most: limits.items }))
   const { bitmap } = await readPhoto(file, limits.photo)
   const canvas = element("canvas")
   drawPreview(canvas, bitmap)
   bitmap.close()
-  now.photos.push({ file, canvas })
+  now.photos.push({ file, canvas, painted })
 }
 
 /** @param {File} file */
@@ -90,42 +91,52 @@ function editsWhole() {
 
 /** The mask of each photo; null where one is missing. @returns {(Mask | null)[]} */
 function chosenMasks() {
-  if (form.elements.mask_use.value === "one") return now.photos.map(() => now.painted ?? now.masks[0] ?? null)
-  return masksOf(now.photos.map(({ file }) => file), now.masks)
+  const shared = now.painted ?? now.masks[0] ?? null
+  const masks = form.elements.mask_use.value === "one" ? now.photos.map(() => shared) : masksOf(now.photos.map(({ file }) => file), now.masks)
+  return now.photos.map(({ painted }, index) => painted ?? masks[index])
 }
 
+/** @param {Mask} mask */
+const isPainted = (mask) => !mask.name
+
 function whatIsMissing() {
-  if (!now.photos.length) return "First choose or drop the photos."
+  if (!now.photos.length) return gettext("First choose or drop the photos.")
   const without = now.photos.filter((_, index) => !chosenMasks()[index])
   if (!without.length || editsWhole()) return ""
-  if (form.elements.mask_use.value === "one") return "Choose a mask, or paint one on the first photo."
-  return `${without.length} of ${now.photos.length} photos have no mask, the first is “${without[0].file.name}”.`
+  if (form.elements.mask_use.value === "one") return gettext("Choose a mask, or paint one on the first photo.")
+  return ngettext("{count} of {total} photos have no mask, the first is “{name}”.", "{count} of {total} photos have no mask, the first is “{name}”.", without.length, { total: now.photos.length, name: without[0].file.name })
 }
 
 function show() {
   const masks = chosenMasks()
   const isEach = form.elements.mask_use.value === "each"
   $("batch-photos").hidden = $("batch-masks").hidden = !now.photos.length
-  $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, isEach && !editsWhole() ? masks[index] : undefined)))
+  $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, index, masks[index], isEach && !editsWhole())))
   $("batch-paint").hidden = isEach
   polarity.hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
   $("batch-mask-about").textContent = aboutMasks(isEach, masks)
   showPreview(isEach ? null : now.painted ?? now.masks[0])
   const count = now.photos.length
-  const verb = editsWhole() ? "Edit" : form.elements.prompt.value.trim() ? "Paint in" : "Remove from"
-  $("batch-submit").textContent = count ? `${verb} ${count} photo${count === 1 ? "" : "s"}` : "Remove"
+  $("batch-submit").textContent = count ? taskInWords(count) : pgettext("an object of a photo", "Remove")
   $("batch-submit").disabled = now.isSending
   $("batch-actions").hidden = !count
   form.classList.toggle("filled", count > 0)
   if ($("batch-message").textContent) showMessage("batch-message", now.isSending ? "" : whatIsMissing())
 }
 
+/** @param {number} count */
+function taskInWords(count) {
+  if (editsWhole()) return ngettext("Edit {count} photo", "Edit {count} photos", count)
+  if (form.elements.prompt.value.trim()) return ngettext("Paint in {count} photo", "Paint in {count} photos", count)
+  return ngettext("Remove from {count} photo", "Remove from {count} photos", count)
+}
+
 /** @param {boolean} isEach @param {(Mask | null)[]} masks */
 function aboutMasks(isEach, masks) {
-  if (isEach && !editsWhole()) return `${masks.filter(Boolean).length} of ${now.photos.length} photos have their mask.`
-  if (now.painted) return "The mask that you painted in the editor. It is scaled where a photo has another size."
-  if (now.masks.length) return `“${now.masks[0].name}”. It is scaled where a photo has another size.`
-  return editsWhole() ? "None: each photo is edited whole. Or a PNG, or painted on the first photo." : "A PNG, or painted on the first photo."
+  if (isEach && !editsWhole()) return ngettext("{count} of {total} photos have their mask.", "{count} of {total} photos have their mask.", masks.filter(Boolean).length, { total: now.photos.length })
+  if (now.painted) return gettext("The mask that you painted in the editor. It is scaled where a photo has another size.")
+  if (now.masks.length) return gettext("“{name}”. It is scaled where a photo has another size.", { name: now.masks[0].name })
+  return editsWhole() ? gettext("None: each photo is edited whole. Or a PNG, or painted on the first photo.") : gettext("A PNG, or painted on the first photo.")
 }
 
 /** @param {Mask | null} file */
@@ -138,16 +149,20 @@ async function showPreview(file) {
   bitmap.close()
 }
 
-/** @param {Photo} photo @param {Mask | null} [mask] null where it is missing */
-function item({ file, canvas }, mask) {
-  const remove = element("button", { type: "button", className: "tool", ariaLabel: `Remove ${file.name}`, textContent: "×" })
+/** @param {Photo} photo @param {number} index @param {Mask | null} mask @param {boolean} isNeeded whether it needs one of its own */
+function item({ file, canvas, painted }, index, mask, isNeeded) {
+  const remove = element("button", { type: "button", className: "tool", ariaLabel: gettext("Remove {name}", { name: file.name }), textContent: "×" })
   remove.addEventListener("click", () => {
     now.photos = now.photos.filter((photo) => photo.file !== file)
     show()
   })
   const name = element("span", { className: "batch-name", dir: "auto", textContent: file.name, title: file.name })
-  const about = mask === undefined ? [] : [element("span", { className: mask ? "help" : "error", dir: "auto", textContent: mask?.name ?? "no mask" })]
-  return element("li", {}, canvas, name, ...about, remove)
+  const words = painted ? gettext("painted mask") : mask?.name ?? gettext("no mask")
+  const about = painted || isNeeded ? [element("span", { className: mask ? "help" : "error", dir: "auto", textContent: words })] : []
+  const edit = element("button", { type: "button", className: "link", textContent: mask ? gettext("Edit its mask") : gettext("Paint its mask") })
+  edit.setAttribute("aria-label", mask ? gettext("Edit the mask of {name}", { name: file.name }) : gettext("Paint the mask of {name}", { name: file.name }))
+  edit.addEventListener("click", () => paintMask(index))
+  return element("li", {}, canvas, name, ...about, edit, remove)
 }
 
 // --- sending ------------------------------------------------------------------------------------------------------
@@ -172,8 +187,10 @@ async function send() {
 
 async function sendAll() {
   const photos = now.photos.map(({ file }) => file)
-  const chosen = form.elements.mask_use.value === "one" ? chosenMasks().slice(0, 1) : chosenMasks()
-  const masks = /** @type {Mask[]} */ (chosen.filter(Boolean)) // all of them, or none where the photos are edited whole
+  const chosen = /** @type {Mask[]} */ (chosenMasks().filter(Boolean)) // all of them, or none where the photos are edited whole
+  const isOne = new Set(chosen).size === 1
+  const repaints = chosen.every(isPainted) ? "black_repaints" : form.elements.mask_polarity.value
+  const masks = await Promise.all((isOne ? chosen.slice(0, 1) : chosen).map((mask) => inPolarity(mask, repaints)))
   const files = /** @type {Mask[]} */ ([...photos, ...masks])
   const total = files.reduce((sum, { size }) => sum + size, 0)
   /** @type {string[]} */
@@ -181,13 +198,12 @@ async function sendAll() {
   let sent = 0
   for (const file of files) {
     /** @param {number} share */
-    const onProgress = (share) => showProgress(`Sending ${links.length + 1} of ${files.length}`, (sent + share * file.size) / total)
+    const onProgress = (share) => showProgress(gettext("Sending {number} of {total}", { number: links.length + 1, total: files.length }), (sent + share * file.size) / total)
     onProgress(0)
     links.push(await upload(file, onProgress))
     sent += file.size
   }
-  showProgress("Starting…", 1)
-  const isPainted = now.painted && masks[0] === now.painted
+  showProgress(gettext("Starting…"), 1)
   const { loras, embeddings, ...settings } = now.settings
   const body = {
     ...settings,
@@ -196,9 +212,29 @@ async function sendAll() {
     prompt: form.elements.prompt.value.trim(),
     images: links.slice(0, photos.length),
     ...(masks.length && { masks: links.slice(photos.length) }),
-    mask_polarity: isPainted ? "black_repaints" : form.elements.mask_polarity.value,
+    mask_polarity: repaints,
   }
   return post(form.action, JSON.stringify(body), { "Content-Type": "application/json" })
+}
+
+/** @type {Map<Mask, Mask>} */
+const inverted = new Map() // painted masks, for a batch whose other masks repaint white
+
+/** A mask as one of this polarity: the request has one for all. @param {Mask} mask @param {string} repaints @returns {Promise<Mask>} */
+async function inPolarity(mask, repaints) {
+  if (!isPainted(mask) || repaints === "black_repaints") return mask
+  if (!inverted.has(mask)) {
+    const bitmap = await decode(mask)
+    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height)
+    const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"))
+    context.fillStyle = "white"
+    context.fillRect(0, 0, canvas.width, canvas.height)
+    context.globalCompositeOperation = "difference"
+    context.drawImage(bitmap, 0, 0)
+    bitmap.close()
+    inverted.set(mask, await canvas.convertToBlob())
+  }
+  return /** @type {Mask} */ (inverted.get(mask))
 }
 
 /** @type {Map<Mask, string>} */
@@ -229,10 +265,27 @@ function showMessage(id, text) {
   $(id).hidden = !text
 }
 
-/** In the editor, which comes back with the mask. */
-async function paintMask() {
-  await keep({ photos: now.photos.map(({ file }) => file), masks: now.masks, painted: null, settings: now.settings })
+/** Opens the editor, which comes back with the mask. @param {number | null} photo whose mask; null for that of all */
+async function paintMask(photo) {
+  const mask = photo === null ? now.painted ?? now.masks[0] ?? null : chosenMasks()[photo]
+  const repaints = mask && await repaintsOf(mask).catch(() => null) // the editor says what is wrong with it
+  await keep({
+    photos: now.photos.map(({ file }) => file), own: now.photos.map(({ painted }) => painted), masks: now.masks, painted: now.painted,
+    use: form.elements.mask_use.value, polarity: form.elements.mask_polarity.value,
+    settings: { ...now.settings, prompt: form.elements.prompt.value }, wanted: { photo, mask, repaints },
+  })
   location.assign("/?batch")
+}
+
+/** The part of a mask that is repainted: as it is read from it, unless another polarity is chosen.
+ *  @param {Mask} mask @returns {Promise<import("editor/document/operations").Repaints>} */
+async function repaintsOf(mask) {
+  if (isPainted(mask)) return "dark"
+  const bitmap = await decode(mask)
+  const read = polarityOf(bitmap)
+  bitmap.close()
+  const chosen = form.elements.mask_polarity.value
+  return POLARITY[read] === chosen ? read : chosen === "white_repaints" ? "light" : "dark"
 }
 
 dropzone(form, $("batch-input"), takeFiles)
@@ -247,15 +300,21 @@ dropzone($("batch-mask"), $("batch-mask-input"), async (files) => {
 guardPage(takeFiles)
 form.addEventListener("input", show)
 form.addEventListener("submit", (event) => { event.preventDefault(); send() })
-$("batch-paint").addEventListener("click", paintMask)
+$("batch-paint").addEventListener("click", () => paintMask(null))
 
 const waiting = await take()
 if (waiting) {
-  now.settings = waiting.settings
-  form.elements.prompt.value = waiting.settings.prompt ?? ""
-  await takeFiles([...waiting.photos, ...waiting.masks])
-  now.painted = waiting.painted
-  if (now.painted) form.elements.mask_use.value = "one"
+  const { photos, own = [], masks, painted, settings, use, polarity: chosen } = waiting
+  now.settings = settings
+  form.elements.prompt.value = settings.prompt ?? ""
+  /** @type {string[]} */
+  const problems = []
+  for (const [index, file] of photos.entries()) await adding(problems, () => addPhoto(file, own[index]))
+  for (const file of masks) await adding(problems, () => addMask(file))
+  showMessage("batch-files-message", problems.join(" "))
+  now.painted = painted
+  if (use ?? painted) form.elements.mask_use.value = use ?? "one"
+  if (chosen) form.elements.mask_polarity.value = chosen
 }
 show()
 form.dataset.ready = "true"

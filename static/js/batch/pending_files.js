@@ -4,18 +4,29 @@ const DATABASE = "dreamlayer-batch"
 const KEY = "waiting"
 const LONGEST_MS = 60 * 60 * 1000 // the next person at this browser should not find them
 
-/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: Record<string, string>}} PendingFiles
- *  painted: a mask from the editor, black = repainted; settings: the editor's, by the API's names */
+/** @typedef {{photos: File[], masks: File[], painted: Blob | null, settings: Record<string, string>, own?: (Blob | null)[],
+ *   use?: "one" | "each", polarity?: string, wanted?: Wanted}} PendingFiles
+ *  painted: the mask of all from the editor, black = repainted; own: that of each photo, where it has one; settings: by the
+ *  API's names; use and polarity: as chosen on the page of batches */
+/** What is wanted of the editor. @typedef {{photo: number | null, mask: Blob & {name?: string} | null, repaints: import("editor/document/operations").Repaints | null}} Wanted
+ *  photo: whose mask, from 0; null for that of all, on the first photo; mask: the present one; repaints: its part that is
+ *  repainted, null where that is to be read from it */
 
 /** @param {PendingFiles} files */
 export const keep = (files) => withStore((store) => store.put({ ...files, keptAt: Date.now() }, KEY))
 
-/** The pending files, which are forgotten. @returns {Promise<PendingFiles | null>} */
-export async function take() {
+/** The pending files. @returns {Promise<PendingFiles | null>} */
+export async function pendingFiles() {
   /** @type {(PendingFiles & {keptAt: number}) | null | undefined} */
   const kept = await withStore((store) => store.get(KEY)).catch(() => null)
-  if (kept) await withStore((store) => store.delete(KEY)).catch(() => {})
   return kept && Date.now() - kept.keptAt < LONGEST_MS ? kept : null
+}
+
+/** The pending files, which are forgotten. */
+export async function take() {
+  const kept = await pendingFiles()
+  await withStore((store) => store.delete(KEY)).catch(() => {})
+  return kept
 }
 
 /** @template T @param {(store: IDBObjectStore) => IDBRequest<T>} work @returns {Promise<T>} */

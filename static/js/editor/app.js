@@ -30,6 +30,8 @@ import { Result } from "editor/flow/result"
 import { Scale } from "editor/form/scale"
 import { Seed } from "editor/form/seed"
 import { SettingsForm } from "editor/form/settings_form"
+import { Strength } from "editor/form/strength"
+import { Steps } from "editor/flow/steps"
 import { Tasks } from "editor/form/tasks"
 import { inWords as framedInWords, isEmpty, sizeOf } from "editor/tools/frame_geometry"
 import { ToolPanel } from "editor/tools/panel"
@@ -41,18 +43,20 @@ import { WindowOutline, marked } from "editor/view/window_outline"
 import { MaskView } from "editor/view/mask_view"
 import { MODES } from "editor/view/overlay"
 import { small } from "editor/view/screen"
-import { share } from "format"
+import { percent, share } from "format"
 import { Job } from "job/job"
 import { account } from "session"
+import { gettext } from "text"
 
 const $ = /** @type {import("dom").ById<{
   "in-place": HTMLElement, "result-source": HTMLImageElement, "result-image": HTMLImageElement, "photo-canvas": HTMLCanvasElement,
   "mask-canvas": HTMLCanvasElement, "mask-preview": HTMLCanvasElement, settings: import("editor/form/settings_form").Form,
-  seed: HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
-  "embed-settings": HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, scale: HTMLSelectElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
+  seed: HTMLInputElement, strength: HTMLInputElement, "hole-strength-slider": HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
+  "embed-settings": HTMLInputElement, credentials: HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, scale: HTMLSelectElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
-  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "copy-curl": HTMLButtonElement, "copy-image": HTMLButtonElement, "share-image": HTMLButtonElement,
-  prompt: HTMLTextAreaElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
+  "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "batch-back": HTMLAnchorElement, "copy-curl": HTMLButtonElement, "copy-image": HTMLButtonElement, "share-image": HTMLButtonElement,
+  prompt: HTMLTextAreaElement, "steps-done": HTMLButtonElement, "steps-back": HTMLButtonElement, "steps-show": HTMLButtonElement, "steps-download": HTMLAnchorElement,
+  "step-template": HTMLTemplateElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
 }>} */ (byId)
 /** @param {string} id */
@@ -70,7 +74,7 @@ let draft = null
 const compare = new Compare({ layer: $("in-place"), before: $("result-source"), after: $("result-image"), divider: $("divider") }, () => hole.middle)
 const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), overlay: $("mask-canvas") }, {
   onView(viewport, photo) {
-    $("zoom-shown").textContent = `${Math.round(100 * viewport.scale)} %`
+    $("zoom-shown").textContent = percent(viewport.scale)
     compare.place(viewport, photo, store.view.frame)
     hole.place()
     windowOutline.place()
@@ -102,12 +106,13 @@ const settingsForm = new SettingsForm($("settings"), {
 const prompts = new PromptHistory($("prompt"))
 const scale = new Scale($("scale"), limits.photo)
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
+const strength = new Strength({ field: $("strength"), root: $("hole-strength"), slider: $("hole-strength-slider"), shown: $("hole-strength-shown") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
   current: () => settingsForm.reusable,
   onChoose: (settings) => settingsForm.reuse(settings),
 })
 const downloads = new Downloads({
-  formats: /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("[data-format]")), embed: $("embed-settings"), list: $("downloads"),
+  formats: /** @type {NodeListOf<HTMLAnchorElement>} */ (document.querySelectorAll("[data-format]")), embed: $("embed-settings"), credentials: $("credentials"), list: $("downloads"),
   curl: $("copy-curl"), command: $("curl-command"), copy: $("copy-image"), share: $("share-image"), main: $("download"),
 })
 const progress = new Progress(
@@ -125,10 +130,13 @@ const result = new Result({
   warnings: $("warnings"), hidden: $("result-hidden"),
   choices: $("choices"), choiceList: $("choice-list"), before: $("choice-before"), after: $("choice-after"),
   modes: { divider: $("compare-divider"), blink: $("compare-blink"), difference: $("compare-difference") },
-  figures: { outside: $("figure-outside"), seam: $("figure-seam"), score: $("figure-score"), engine: $("figure-engine"), time: $("figure-time") },
-}, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (image) => store.update((document) => withState(document, { image })) })
-const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /** @type {string} */ (root.dataset.batchesUrl) }, {
+  figures: { outside: $("figure-outside"), seam: $("figure-seam"), score: $("figure-score"), seed: $("figure-seed"), engine: $("figure-engine"), time: $("figure-time") },
+}, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (choice) => painting.chosen(choice) })
+const batch = new BatchMask({ bar: $("batch-bar"), text: $("batch-text"), use: $("batch-use"), back: $("batch-back"), url: /** @type {string} */ (root.dataset.batchesUrl) }, {
   settings: () => settingsForm.values(),
+  fit: () => mask.fit(),
+  take: /** @returns {Promise<void>} */ (photo) => photos.take(photo),
+  takeMask: /** @returns {Promise<void>} */ (file, repaints) => photos.takeMask(file, repaints),
   /** @returns {Promise<Blob | null>} */
   async painted() {
     await mask.drawn()
@@ -138,11 +146,16 @@ const batch = new BatchMask({ bar: $("batch-bar"), use: $("batch-use"), url: /**
 const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed,
-  leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
+  steps: /** @returns {Steps} */ () => steps, leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, filmstrip, seed, settingsForm, tasks, scale, prompts, draft: () => draft,
+  store, photos, mask, hole, progress, job, result, filmstrip, batch, seed, settingsForm, tasks, scale, prompts, draft: () => draft,
+  onLeft: (generation) => steps.left(generation),
 })
+const steps = new Steps({
+  button: $("steps-button"), panel: $("steps-panel"), list: $("steps-list"), photo: $("steps-photo"), template: $("step-template"),
+  download: $("steps-download"), show: $("steps-show"), bar: $("steps-bar"), text: $("steps-text"), done: $("steps-done"), back: $("steps-back"),
+}, { store, photos, mask, filmstrip, settingsForm, job, chooseBrush: () => toolbox.choose("brush") })
 const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },
   { current: () => photos.photo, mayChange: () => !job.isRunning },
@@ -155,6 +168,7 @@ const queue = new Queue(
     onOpen: (id) => opening.openGeneration(id, { isFollowed: true }),
     onEnded(generation) {
       filmstrip.addIfRelated(generation, painting.photoOf(generation.id))
+      steps.ended()
       notices.ended(generation)
     },
     onProgress: (percent) => notices.progress(percent),
@@ -187,6 +201,11 @@ commands.connect({
   back: { run: () => photos.back(), isEnabled: isDone },
   keep: { run: () => photos.useResult(), isEnabled: isDone },
   palette: () => import("editor/input/palette").then(({ openPalette }) => openPalette(paletteEntries())),
+  "more-like-this": { run: () => painting.moreLikeThis(), isEnabled: () => isDone() && result.hasSeed },
+  "side-by-side": {
+    run: () => import("editor/flow/side_by_side").then(({ openSideBySide }) => openSideBySide(result.choices, (place) => result.choose(place))),
+    isEnabled: () => isDone() && result.hasChoices,
+  },
   "result-before": { run: () => result.flip(-1), isEnabled: isDone },
   "result-after": { run: () => result.flip(+1), isEnabled: isDone },
 })
@@ -195,11 +214,11 @@ function paletteEntries() {
   const links = /** @type {HTMLAnchorElement[]} */ ([...document.querySelectorAll(".site-nav a, .account-menu a")])
   const chosen = Object.entries(/** @type {Record<string, import("editor/form/settings_form").Settings>} */ (remembered("presets", {})))
   return [
-    ...commands.runnable().map(({ id, label, keys }) => ({ label, kind: "Command", keys, run: () => commands.run(id) })),
-    ...settingsForm.fields().map(({ label, show }) => ({ label, kind: "Setting", run: show })),
-    ...chosen.map(([name, settings]) => ({ label: name, kind: "Preset", run: () => settingsForm.reuse(settings) })),
-    ...(tasks.canReplace ? prompts.all : []).map((prompt) => ({ label: prompt, kind: "Prompt", run: () => usePrompt(prompt) })),
-    ...links.map((link) => ({ label: link.innerText.trim(), kind: "Page", run: () => location.assign(link.href) })),
+    ...commands.runnable().map(({ id, label, keys }) => ({ label, kind: gettext("Command"), keys, run: () => commands.run(id) })),
+    ...settingsForm.fields().map(({ label, show }) => ({ label, kind: gettext("Setting"), run: show })),
+    ...chosen.map(([name, settings]) => ({ label: name, kind: gettext("Preset"), run: () => settingsForm.reuse(settings) })),
+    ...(tasks.canReplace ? prompts.all : []).map((prompt) => ({ label: prompt, kind: gettext("Prompt"), run: () => usePrompt(prompt) })),
+    ...links.map((link) => ({ label: link.innerText.trim(), kind: gettext("Page"), run: () => location.assign(link.href) })),
   ]
 }
 
@@ -247,11 +266,13 @@ function refresh() {
   const busy = job.isRunning
   const { missing } = painting
   root.classList.toggle("busy", busy)
+  strength.refresh(settingsForm.reads("denoising_strength"))
   hole.place()
   showWindow()
   toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = !photos.photo
   queue.shown = store.document.generation
+  steps.refresh({ isSignedIn: Boolean(account) })
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
   $("no-model").hidden = !tasks.lacksModel
@@ -270,16 +291,20 @@ function refresh() {
     const isFramed = !isEmpty(store.view.frame)
     $("photo-covered").hidden = tasks.current === "enlarge"
     $("photo-covered").classList.toggle("nothing", !covered && !isWhole && !isFramed)
-    $("photo-covered").textContent = covered ? `${share(covered)} to repaint` : isWhole ? "all to edit" : isFramed ? "new edges" : "nothing to repaint yet"
+    $("photo-covered").textContent = covered ? coveredInWords(share(covered)) : isWhole ? gettext("all to edit") : isFramed ? gettext("new edges") : gettext("nothing to repaint yet")
   }
 }
+
+/** @param {string} part of the photo */
+const coveredInWords = (part) =>
+  store.view.stack?.paintsBack ? gettext("{share} to paint back", { share: part }) : gettext("{share} to repaint", { share: part })
 
 /** What comes, or what to do next, where nothing is missing. */
 function advice() {
   const { photo, frame } = store.view
   if (photo && tasks.current === "enlarge") return scale.inWords(photo)
   if (photo && !isEmpty(frame)) return framedInWords(photo, frame)
-  return tasks.readsPrompt ? "" : `Brush on, or press ${tasks.words.button}.`
+  return tasks.readsPrompt ? "" : gettext("Brush on, or press {button}.", { button: tasks.words.button })
 }
 
 const MASK_PAUSE_MS = 200 // after the last change of the mask
@@ -324,7 +349,7 @@ let inEffect = store.view
 store.subscribe((after, before) => {
   if (store.view === inEffect) return
   inEffect = store.view
-  if ($("release-erases").checked && isNewShape(after, before)) painting.generate({ keepsAtOnce: true })
+  if ($("release-erases").checked && !batch.isOpen && isNewShape(after, before)) painting.generate({ keepsAtOnce: true })
   opening.showDocument()
 })
 
@@ -379,9 +404,13 @@ if (account) {
     store,
     onState: showSaved,
     onAdopt: (document) => opening.adopt(document),
-    onOtherDevice: () => showMessage("photo", "This draft was changed on another device too. Undo leads to those changes."),
+    onOtherDevice: () => showMessage("photo", gettext("This draft was changed on another device too. Undo leads to those changes.")),
   })
 }
+const { launchQueue } = /** @type {any} */ (window) // of files that are opened with the installed app
+launchQueue?.setConsumer(async (/** @type {{files: FileSystemFileHandle[]}} */ { files: [photo] }) => {
+  if (photo) await reportErrors("photo", async () => photos.take(await photo.getFile()))
+})
 root.dataset.ready = "true" // from here on the page reacts; its tests wait for it
 openFromAddress({
   resumed: opening.resumed, // else the draft's settings may arrive after those that are wanted
@@ -389,5 +418,5 @@ openFromAddress({
   openGeneration: (id, how) => opening.openGeneration(id, how),
   openNew: () => opening.openNew(),
   openSample: () => reportErrors("photo", async () => photos.take(await fetchFile(/** @type {string} */ (root.dataset.sampleUrl), "rocket.jpg"))),
-  openBatch: () => batch.open((photo) => photos.take(photo)),
+  openBatch: () => batch.open(),
 })

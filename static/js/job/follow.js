@@ -17,7 +17,8 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
  *  position: in the queue, 1 starts next; loading: the model that it waits for; connected: whether the server is reached */
 /** @typedef {(event: GenerationEvent) => void} OnEvent */
 /** @typedef {{url: string, width: number, height: number, copy: {format: string} | null, hidden_by: string | null,
- *   outside_mask_changed_pixels: number | null, seam_score: number | null, score: number | null}} GeneratedImage
+ *   outside_mask_changed_pixels: number | null, seam_score: number | null, score: number | null,
+ *   digital_source_type: string}} GeneratedImage
  *  url: of the lossless PNG; score: how plausible it is, 0 to 1, higher is better */
 /** @typedef {{prompt: string, seed: number, engine: string, requested: Record<string, unknown>, ignored: string[],
  *   warnings?: (string | {message: string})[], results: {window?: number[]}[], source_box?: number[]}} Metadata

@@ -2,47 +2,51 @@
 // Pure: no DOM.
 
 import { operation } from "editor/document/operations"
+import { readStack } from "editor/document/stack"
 
 /** @typedef {{id: string, name: string, width: number, height: number}} Photo  id: of its file in document/images.js */
 /** @typedef {{left: number, top: number, right: number, bottom: number}} Frame  margins of outpainting in pixels of the photo, >= 0 */
 /** @typedef {import("./operations.js").Operation} Operation */
-/** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number}} PhotoEntry
+/** @typedef {import("./stack.js").Stack} Stack */
+/** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number, stack?: Stack}} PhotoEntry
  *  a photo starts with an empty mask and no frame; parent: the generation that it is a result of; image: which of its
- *  results, from 0 */
+ *  results, from 0; stack: the steps that the photo shows together, where they are more than the parent's */
 /** @typedef {{kind: "mask", operation: Operation}} MaskEntry */
 /** @typedef {{kind: "frame", frame: Frame}} FrameEntry */
 /** @typedef {PhotoEntry | MaskEntry | FrameEntry} Entry */
 /** @typedef {{photo?: {id: string}, operation?: {picture?: string}}} WithImage  an entry, as far as its image matters */
-/** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number,
+/** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number, alike: string[],
  *   step: "editing" | "painting" | "result", request: import("job/request").Request | null}} Document
  *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
  *  settings: the form's values by the API's names; generation: the one that is painted or shown; image: which of its
- *  results is shown, from 0; request: the last one whose answer is not known; painting without a generation sends it */
+ *  results is shown, from 0; alike: the generations whose results are shown beside them, oldest first; request: the last one whose answer is not known; painting without a generation sends it */
 /** @typedef {{entries: {kind: string}[], cursor: number}} PlainDocument  one as plain JSON that is not checked yet */
-/** @typedef {{photo: Photo | null, parent: string | null, frame: Frame, operations: readonly Operation[]}} View */
+/** @typedef {{photo: Photo | null, parent: string | null, frame: Frame, operations: readonly Operation[],
+ *   stack?: Stack}} View */
 
 const VERSION = 1
 const STEPS = ["editing", "painting", "result"]
 /** The state in which nothing is painted and no result is shown, for `withState`. */
-export const EDITING = Object.freeze({ generation: null, image: 0, step: "editing" })
+export const EDITING = Object.freeze({ generation: null, image: 0, alike: [], step: "editing" })
 export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
 
 /** @returns {Document} */
 export function emptyDocument() {
-  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, step: "editing", request: null })
+  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", request: null })
 }
 
 /** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong.
  *  @param {any} json @returns {Document} */
 export function readDocument(json) {
-  const { version, entries, cursor, settings, generation, image = 0, step, request = null } = json
+  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null } = json
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)
   check(generation === null || typeof generation === "string", `generation ${generation}`)
   check(Number.isInteger(image) && image >= 0, `result ${image}`)
+  check(Array.isArray(alike) && alike.every((id) => typeof id === "string"), "generations that are alike")
   check(request === null || (typeof request.key === "string" && request.fields && request.files), "a request")
-  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, step, request })
+  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, request })
 }
 
 /** What is in effect: the newest photo, and the frame and the operations after it.
@@ -50,13 +54,14 @@ export function readDocument(json) {
 export function view({ entries, cursor }) {
   const current = entries.slice(0, cursor)
   const start = current.findLastIndex(({ kind }) => kind === "photo")
-  const { photo, parent } = /** @type {PhotoEntry | {photo: null, parent: null}} */ (current[start] ?? { photo: null, parent: null })
+  const { photo, parent, stack } = /** @type {PhotoEntry | {photo: null, parent: null, stack: undefined}} */ (current[start] ?? { photo: null, parent: null })
   const edits = current.slice(start + 1)
   return Object.freeze({
     photo,
     parent,
     frame: /** @type {FrameEntry | undefined} */ (edits.findLast(({ kind }) => kind === "frame"))?.frame ?? NO_FRAME,
     operations: Object.freeze(/** @type {MaskEntry[]} */ (edits.filter(({ kind }) => kind === "mask")).map(({ operation }) => operation)),
+    ...(stack && { stack }),
   })
 }
 
@@ -71,9 +76,18 @@ export function push(document, entry) {
 export const replaceLast = (document, entry) => push({ ...document, cursor: document.cursor - 1 }, entry)
 
 /** The document with other settings or another state; what can be undone stays.
- *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "step" | "request">>} changes
+ *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "alike" | "step" | "request">>} changes
  *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
+
+/** The entry of the photo that is open; undefined without one. @param {Document} document @returns {PhotoEntry | undefined} */
+export const photoEntry = ({ entries, cursor }) => /** @type {PhotoEntry | undefined} */ (entries.slice(0, cursor).findLast(({ kind }) => kind === "photo"))
+
+/** The document with a stack at the photo that is open; nothing more to undo. @param {Document} document @param {Stack} stack */
+export function withStack(document, stack) {
+  const open = photoEntry(document)
+  return freeze({ ...document, entries: document.entries.map((entry) => (entry === open ? checked({ ...open, stack }) : entry)) })
+}
 
 /** Which result of a generation was painted on last, from 0; null where none was. @param {Document} document @param {string | null} id */
 export function keptImage({ entries }, id) {
@@ -100,9 +114,9 @@ export function imageIds({ entries, settings }) {
 
 const CHECKED = {
   /** @param {PhotoEntry} entry @returns {PhotoEntry} */
-  photo({ photo: { id, name, width, height }, parent = null, image = 0 }) {
+  photo({ photo: { id, name, width, height }, parent = null, image = 0, stack }) {
     check(typeof id === "string" && [width, height].every((side) => Number.isInteger(side) && side > 0), "a photo")
-    return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent, image }
+    return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent, image, ...(stack && { stack: readStack(stack) }) }
   },
   /** @param {MaskEntry} entry @returns {MaskEntry} */
   mask: (entry) => ({ kind: "mask", operation: operation(entry.operation) }),

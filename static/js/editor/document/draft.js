@@ -6,8 +6,10 @@ import * as images from "editor/document/images"
 import { LocalDraft } from "editor/document/local"
 import { chosen, merged } from "editor/document/merge"
 import { Sync } from "editor/document/sync"
+import { percent } from "format"
 import { imagesOf } from "job/request"
 import { isSignedIn } from "session"
+import { gettext } from "text"
 
 const DRAFT_URL = "/api/draft/"
 const MAX_KEEPALIVE_BYTES = 60_000 // Fetch standard: 64 KiB for all such requests of a page together
@@ -168,10 +170,17 @@ export class Draft {
 
 /** A state in words. @param {State} state */
 export function inWords({ name, progress, isKept }) {
-  if (name === "saved") return "Saved"
-  if (name === "saving") return progress === null ? "Saving…" : `Saving ${Math.round(100 * progress)} %`
-  const why = { offline: "Offline", "signed-out": "Signed out", refused: "Not on the server" }[name]
-  return `${why}: ${isKept ? "saved in this browser" : "not saved"}`
+  if (name === "saved") return gettext("Saved")
+  if (name === "saving") return progress === null ? gettext("Saving…") : gettext("Saving {share}", { share: percent(progress) })
+  return UNSAVED[name][Number(isKept)]
+}
+
+/** The words where the server does not have the draft: without a copy in this browser, and with one.
+ *  @type {Record<string, [string, string]>} */
+const UNSAVED = {
+  offline: [gettext("Offline: not saved"), gettext("Offline: saved in this browser")],
+  "signed-out": [gettext("Signed out: not saved"), gettext("Signed out: saved in this browser")],
+  refused: [gettext("Not on the server: not saved"), gettext("Not on the server: saved in this browser")],
 }
 
 const SERVER = {

@@ -1,5 +1,7 @@
 // What the first bytes of a file say of its photo that a person would not see. Pure: no DOM.
 
+import { gettext } from "text"
+
 const PNG_SIGNATURE = "\x89PNG\r\n\x1a\n"
 const HEAD_BYTES = 4096 // in which the marks of an animation lie, before the first frame
 
@@ -11,7 +13,7 @@ export async function notesOn(file, shown) {
   const isAnimated = own.startsWith(PNG_SIGNATURE) ? own.includes("acTL")
     : own.startsWith("RIFF") ? own.startsWith("VP8X", 12) && Boolean(own.charCodeAt(20) & 2)
       : own.startsWith("GIF8") && own.includes("NETSCAPE2.0")
-  return [...(isDeep ? ["16 bits kept"] : []), ...(isAnimated ? ["first frame only"] : [])]
+  return [...(isDeep ? [gettext("16 bits kept")] : []), ...(isAnimated ? [gettext("first frame only")] : [])]
 }
 
 /** The first bytes of a file as characters. @param {Blob} file */

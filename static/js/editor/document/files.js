@@ -3,6 +3,7 @@
 import { displayable } from "editor/document/displayable"
 import { bytes } from "format"
 import { FORMATS, isPhoto } from "photo_types"
+import { gettext } from "text"
 
 const PREVIEW_SIDE = 128
 
@@ -18,17 +19,17 @@ const SIMILAR = 0.02 // of the ratio of the sides
 /** @param {File} file @param {Limits} limits @returns {Promise<ReadPhoto>} */
 export async function readPhoto(file, limits) {
   if (!isPhoto(file)) {
-    throw new Refused(`“${file.name}” is not a ${FORMATS} file.`)
+    throw new Refused(gettext("“{name}” is not a {formats} file.", { name: file.name, formats: FORMATS }))
   }
   if (file.size > limits.bytes) {
-    throw new Refused(`This photo has ${bytes(file.size)}; at most ${bytes(limits.bytes)} are allowed.`)
+    throw new Refused(gettext("This photo has {size}; at most {most} are allowed.", { size: bytes(file.size), most: bytes(limits.bytes) }))
   }
   const shown = await displayable(file)
   const bitmap = await decode(shown, file.name)
   const { width, height } = bitmap
   if (Math.max(width, height) > limits.side || width * height > limits.pixels) {
     bitmap.close()
-    throw new Refused(`This photo is ${width}×${height}; at most ${limits.side} a side and ${limits.pixels / 1e6} megapixels are allowed.`)
+    throw new Refused(gettext("This photo is {width}×{height}; at most {side} a side and {megapixels} megapixels are allowed.", { width, height, side: limits.side, megapixels: limits.pixels / 1e6 }))
   }
   return { file, shown, bitmap, name: file.name, width, height }
 }
@@ -40,10 +41,10 @@ export const photoLimits = ({ dataset }) => ({ bytes: Number(dataset.maxImageByt
  *  @param {File} file @param {number} limitBytes */
 export function checkMaskFile(file, limitBytes) {
   if (file.type !== "image/png") {
-    throw new Refused(`Masks must be PNG files; “${file.name}” is ${kind(file)}.`)
+    throw new Refused(kindInWords(file))
   }
   if (file.size > limitBytes) {
-    throw new Refused(`Masks must be ${bytes(limitBytes)} or less; this one has ${bytes(file.size)}.`)
+    throw new Refused(gettext("Masks must be {most} or less; this one has {size}.", { most: bytes(limitBytes), size: bytes(file.size) }))
   }
 }
 
@@ -84,9 +85,11 @@ export async function decode(file, name = file.name) {
     return await createImageBitmap(file) // turns the photo upright by its EXIF orientation, as the server does
   } catch (error) {
     if (/** @type {Error} */ (error).name !== "InvalidStateError" && /** @type {Error} */ (error).name !== "EncodingError") throw error
-    throw new Refused(`“${name}” cannot be read as an image; it may be damaged, or too large for this browser.`)
+    throw new Refused(gettext("“{name}” cannot be read as an image; it may be damaged, or too large for this browser.", { name: name ?? "" }))
   }
 }
 
-/** @param {File} file */
-const kind = (file) => (file.type ? `a ${file.type.replace(/^image\//, "").toUpperCase()} file` : "of an unknown kind")
+/** @param {File} file no PNG file */
+const kindInWords = ({ name, type }) => (type
+  ? gettext("Masks must be PNG files; “{name}” is a {type} file.", { name, type: type.replace(/^image\//, "").toUpperCase() })
+  : gettext("Masks must be PNG files; “{name}” is of an unknown kind.", { name }))

@@ -1,22 +1,28 @@
-// The menu beside the download button: the shown result in other formats, with or without its settings, and as a command.
+// The download button, and the menu beside it: the shown result in other formats, with or without its settings and Content
+// Credentials, and as a command.
 
 import { fetchFile } from "api"
 import { element } from "dom"
 import { asCurl } from "editor/flow/curl"
 import { stem } from "format"
+import { gettext } from "text"
+
+/** @typedef {{url: string, digital_source_type: string}} Image */
 
 /** @type {Record<string, string>} */
 const EXTENSIONS = { png: "png", jpeg: "jpg", webp: "webp" }
 
 export class Downloads {
   #elements
-  #image = { url: "" }
+  #image = { url: "", digital_source_type: "" }
+  /** @type {Image[]} */
+  #images = []
   #name = ""
   #requested = {}
 
-  /** @param {{formats: Iterable<HTMLAnchorElement>, embed: HTMLInputElement, list: HTMLElement, curl: HTMLButtonElement,
+  /** @param {{formats: Iterable<HTMLAnchorElement>, embed: HTMLInputElement, credentials: HTMLInputElement, list: HTMLElement, curl: HTMLButtonElement,
    *    command: HTMLElement, copy: HTMLButtonElement, share: HTMLButtonElement, main: HTMLAnchorElement}} elements
-   *  formats: links with data-format; embed: a checkbox; curl: with data-url; main: the link to the result */
+   *  formats: links with data-format; embed, credentials: checkboxes, the second disabled where the site adds none; curl: with data-url; main: the link to the result */
   constructor(elements) {
     this.#elements = elements
     elements.copy.hidden = !window.ClipboardItem || !navigator.clipboard?.write // only over HTTPS, or on this machine
@@ -24,49 +30,61 @@ export class Downloads {
     elements.share.hidden = !navigator.canShare?.({ files: [new File([], "photo.png", { type: "image/png" })] })
     elements.share.addEventListener("click", () => this.#share())
     elements.main.addEventListener("dragstart", (event) => { // into a folder, in browsers that can
-      event.dataTransfer?.setData("DownloadURL", `image/png:${stem(this.#name)}.png:${new URL(this.#image.url, location.href).href}?format=png`)
+      event.dataTransfer?.setData("DownloadURL", `image/png:${stem(this.#name)}.png:${new URL(this.#address(this.#image, "format=png"), location.href).href}`)
     })
-    elements.embed.addEventListener("change", () => this.#link())
+    for (const box of [elements.embed, elements.credentials]) box.addEventListener("change", () => this.#link())
     elements.curl.addEventListener("click", () => this.#copy())
   }
 
   /** Offers a result under its file name. `requested` are the settings of its generation.
-   *  @param {{url: string}} image @param {string} name @param {object} requested */
+   *  @param {Image} image @param {string} name @param {object} requested */
   show(image, name, requested) {
+    if (this.#image.url !== image.url) this.#elements.credentials.checked = !this.#elements.credentials.disabled && !image.digital_source_type.endsWith("/humanEdits")
     this.#image = image
     this.#name = name
     this.#requested = requested
-    ;/** @type {HTMLElement} */ (this.#elements.copy.querySelector("span")).textContent = "Copy the image"
+    ;/** @type {HTMLElement} */ (this.#elements.copy.querySelector("span")).textContent = gettext("Copy the image")
     this.#link()
   }
 
-  /** Offers each of several results; none for one. @param {{url: string}[]} images @param {string[]} names */
+  /** Offers each of several results; none for one. @param {Image[]} images @param {string[]} names */
   list(images, names) {
-    const links = images.map(({ url }, index) => element("a", { href: url, download: names[index], textContent: `Download result ${index + 1}` }))
+    this.#images = images
+    const links = images.map((image, index) => element("a", { href: image.url, download: names[index], textContent: gettext("Download result {number}", { number: index + 1 }) }))
     this.#elements.list.replaceChildren(...links.map((link) => element("li", {}, link)))
     this.#elements.list.hidden = images.length < 2
   }
 
   #link() {
+    const { list, main } = this.#elements
+    main.href = this.#address(this.#image)
+    main.download = this.#name
+    for (const [index, link] of list.querySelectorAll("a").entries()) link.href = this.#address(this.#images[index])
     for (const link of this.#elements.formats) {
       const { format } = link.dataset
-      link.href = `${this.#image.url}?format=${format}&embed_settings=${this.#elements.embed.checked}`
+      link.href = this.#address(this.#image, `format=${format}&embed_settings=${this.#elements.embed.checked}`)
       link.download = `${stem(this.#name)}.${EXTENSIONS[/** @type {string} */ (format)]}`
     }
   }
 
+  /** The address of an image as the menu asks for it. @param {Image} image */
+  #address(image, query = "") {
+    const asked = [query, this.#elements.credentials.checked && "content_credentials=true"].filter(Boolean).join("&")
+    return asked ? `${image.url}?${asked}` : image.url
+  }
+
   /** The lossless result as a file. */
   async #file() {
-    return fetchFile(`${this.#image.url}?format=png`, `${stem(this.#name)}.png`)
+    return fetchFile(this.#address(this.#image, "format=png"), `${stem(this.#name)}.png`)
   }
 
   async #copyImage() {
     const label = /** @type {HTMLElement} */ (this.#elements.copy.querySelector("span"))
     try {
       await navigator.clipboard.write([new ClipboardItem({ "image/png": this.#file() })])
-      label.textContent = "Copied"
+      label.textContent = gettext("Copied")
     } catch {
-      label.textContent = "The browser did not allow it"
+      label.textContent = gettext("The browser did not allow it")
     }
   }
 
@@ -81,12 +99,12 @@ export class Downloads {
     const command = asCurl(new URL(/** @type {string} */ (curl.dataset.url), location.href).href, this.#requested)
     try {
       await navigator.clipboard.writeText(command)
-      label.textContent = "Copied"
+      label.textContent = gettext("Copied")
     } catch {
       shown.textContent = command // no clipboard without HTTPS: select it for Ctrl+C
       shown.hidden = false
       getSelection()?.selectAllChildren(shown)
-      label.textContent = "Press Ctrl+C"
+      label.textContent = gettext("Press Ctrl+C")
     }
   }
 }

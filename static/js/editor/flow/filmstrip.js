@@ -3,6 +3,7 @@
 import { get } from "api"
 import { inOrder, merged, pathTo, stepOf } from "editor/flow/tree"
 import { stem } from "format"
+import { gettext } from "text"
 
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {{id: null, label: string, number: 0, file: Blob | null, picture: string, filename: string, url?: string, thumbnail: string,
@@ -35,7 +36,7 @@ export class Filmstrip {
   /** Begins anew with a photo. @param {import("editor/flow/photos").OpenPhoto} photo */
   begin({ file, id: picture, name: filename, shown }) {
     URL.revokeObjectURL(/** @type {string} */ (this.#photo?.thumbnail))
-    this.#photo = { id: null, label: "The photo", number: 0, file, picture, filename, thumbnail: URL.createObjectURL(shown) }
+    this.#photo = { id: null, label: gettext("The photo"), number: 0, file, picture, filename, thumbnail: URL.createObjectURL(shown) }
     this.#generations = []
     this.current = null
   }
@@ -136,5 +137,5 @@ export class Filmstrip {
 /** "Step 3, from step 1: a red bus" @param {AnyStep} step */
 function nameOf({ number, from, label }) {
   if (!number) return label
-  return `Step ${number}, from ${from ? `step ${from}` : "the photo"}: ${label}`
+  return from ? gettext("Step {number}, from step {from}: {label}", { number, from, label }) : gettext("Step {number}, from the photo: {label}", { number, label })
 }

@@ -1,6 +1,7 @@
 // What may be meant otherwise: a mask of next to nothing, or of nothing but specks.
 
 import { share } from "format"
+import { gettext } from "text"
 
 const LITTLE = 0.001 // a share of the photo; less is probably not what was meant
 const SPECK_PIXELS = 16
@@ -35,8 +36,8 @@ export class Hints {
   /** A sentence; empty where there is nothing to say. */
   text() {
     const covered = this.#mask.coverage()
-    if (covered > 0 && covered < LITTLE) return `Only ${share(covered)} of the photo is painted over. Was that all?`
-    if (this.#specks && covered <= MOST_OF_SPECKS && this.#specks.largest < SPECK_PIXELS) return "Only specks of a few pixels are painted over."
+    if (covered > 0 && covered < LITTLE) return gettext("Only {share} of the photo is painted over. Was that all?", { share: share(covered) })
+    if (this.#specks && covered <= MOST_OF_SPECKS && this.#specks.largest < SPECK_PIXELS) return gettext("Only specks of a few pixels are painted over.")
     return ""
   }
 }

@@ -3,6 +3,7 @@
 import { fileBeneath, file as maskFile } from "editor/document/operations"
 import { get, put } from "editor/document/images"
 import { checkMaskFile, decode } from "editor/document/files"
+import { gettext } from "text"
 
 /** @typedef {import("../document/operations.js").MaskFile} Operation */
 /** @typedef {import("../document/operations.js").Repaints} Repaints */
@@ -50,7 +51,15 @@ export class MaskFile {
 
 /** @param {Operation} operation @param {{flat: boolean} & Size} seen @param {Size} photo */
 function inWords({ repaints }, { flat, width, height }, photo) {
-  if (flat) return "It has one colour only."
-  const scaled = width !== photo.width || height !== photo.height ? ` Scaled from ${width} × ${height}.` : ""
-  return `Its ${repaints} part is repainted. Wrong way round? Invert.${scaled}`
+  if (flat) return gettext("It has one colour only.")
+  const isScaled = width !== photo.width || height !== photo.height
+  return isScaled ? `${REPAINTED[repaints]} ${gettext("Scaled from {width} × {height}.", { width, height })}` : REPAINTED[repaints]
+}
+
+/** @type {Record<Operation["repaints"], string>} */
+const REPAINTED = {
+  light: gettext("Its light part is repainted. Wrong way round? Invert."),
+  dark: gettext("Its dark part is repainted. Wrong way round? Invert."),
+  transparent: gettext("Its transparent part is repainted. Wrong way round? Invert."),
+  opaque: gettext("Its opaque part is repainted. Wrong way round? Invert."),
 }

@@ -2,6 +2,8 @@
 // notification of the browser and a short sound.
 
 import { remember, remembered } from "editor/form/remembered"
+import { percent as percentOf } from "format"
+import { gettext, pgettext } from "text"
 
 const LONG_SECONDS = 10 // shorter ones are waited for
 const TONE_HZ = 660
@@ -26,15 +28,15 @@ export class Notices {
   /** How far what is painted is, in the title; null: nothing is painted. @param {number | null} percent */
   progress(percent) {
     if (document.title.startsWith("✓") && document.hidden) return
-    document.title = percent === null ? this.#title : `${Math.round(percent)} % · ${this.#title}`
+    document.title = percent === null ? this.#title : `${percentOf(percent / 100)} · ${this.#title}`
   }
 
   /** @param {Generation} generation */
   ended({ status, seconds, source_name: name }) {
     if (!document.hidden || status === "cancelled") return
-    document.title = `${status === "succeeded" ? "✓ Done" : "✗ Failed"} · ${this.#title}`
+    document.title = `${status === "succeeded" ? `✓ ${gettext("Done")}` : `✗ ${pgettext("a generation", "Failed")}`} · ${this.#title}`
     if (!this.#toggle.checked || (seconds ?? 0) < LONG_SECONDS) return
-    new Notification(status === "succeeded" ? "Your photo is painted" : "A photo could not be painted", { body: name, tag: "dreamlayer" })
+    new Notification(status === "succeeded" ? gettext("Your photo is painted") : gettext("A photo could not be painted"), { body: name, tag: "dreamlayer" })
     playTone()
   }
 

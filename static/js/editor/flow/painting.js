@@ -1,19 +1,22 @@
 // Painting: sends the request, follows its generation, shows the progress in the hole and the result in the photo's place.
 
-import { ApiError } from "api"
+import { ApiError, get } from "api"
 import { rememberInAddress } from "editor/flow/address"
 import { best } from "editor/flow/ranking"
 import { EDITING, NO_FRAME, push, withState } from "editor/document/document"
 import { CLEAR } from "editor/document/operations"
 import { isForPeople, placeOf, showMessage } from "editor/form/messages"
 import { remember } from "editor/form/remembered"
+import { newSeed } from "editor/form/seed"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
 import { touch } from "editor/view/screen"
 import { isUnanswered } from "job/job"
 import { requestOf } from "job/request"
+import { settingTexts } from "job/setting_texts"
+import { gettext } from "text"
 
 const ENLARGE_PATH = "/api/upscale"
-const CANCELLED = "Cancelled. Your mask is still here."
+const CANCELLED = gettext("Cancelled. Your mask is still here.")
 
 /** @typedef {import("../document/document.js").Frame} Frame */
 /** @typedef {import("editor/flow/photos").OpenPhoto} OpenPhoto */
@@ -22,7 +25,7 @@ const CANCELLED = "Cancelled. Your mask is still here."
 /** @typedef {import("job/follow").Preview} Preview */
 /** @typedef {{readonly reusable: object, readonly otherEngine: string | undefined, whenPlanned: () => Promise<unknown>,
  *   edits: boolean, missingWords: string, problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
- *   files: () => Record<string, File>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
+ *   files: () => Record<string, File>, filesOf: (generation: Generation) => Promise<Record<string, File>>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
  *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
 /** What is sent; path: of the API, where it is not that which paints.
  *  @typedef {{fields: Record<string, string | number>, files: Record<string, File>, path?: string}} Content */
@@ -45,20 +48,22 @@ export class Painting {
   /** @param {{store: import("editor/document/store").Store, photos: import("editor/flow/photos").Photos,
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
-   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
+   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: {isOpen: boolean}, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
    *    scale: import("editor/form/scale").Scale, prompts: {add: (prompt: string) => void},
-   *    draft: () => import("editor/document/draft").Draft | null}} parts
-   *  of the editor; draft: null without an account */
+   *    draft: () => import("editor/document/draft").Draft | null, onLeft: (generation: string) => void}} parts
+   *  of the editor; draft: null without an account; onLeft: what is painted was left to the queue */
   constructor(parts) {
     this.#parts = parts
   }
 
   /** What is missing before anything can be painted, in words. */
   get missing() {
-    const { store, photos, mask, settingsForm, tasks, scale } = this.#parts
-    if (mask.isBroken) return "The mask cannot be drawn. Reload the page; your work is kept."
-    if (!photos.photo) return "Choose or drop a photo first."
+    const { store, photos, mask, settingsForm, tasks, scale, batch } = this.#parts
+    if (mask.isBroken) return gettext("The mask cannot be drawn. Reload the page; your work is kept.")
+    if (!photos.photo) return gettext("Choose or drop a photo first.")
+    if (batch.isOpen) return gettext("Paint the mask, then take it back to the batch.")
     if (this.#enlarges) return scale.problem(photos.photo)
+    if (store.view.stack?.paintsBack) return gettext("Paint over what should be as it was, then press Done.")
     const isFramed = !isEmpty(store.view.frame)
     const isMarked = isFramed || (tasks.current !== "extend" && mask.coverage() > 0) || settingsForm.edits
     if (isMarked) return tasks.current === "replace" && !isFramed ? settingsForm.missingWords : ""
@@ -74,7 +79,7 @@ export class Painting {
 
   /** Sends what is chosen. `keepsAtOnce`: the result is kept, so that the next stroke begins on it. */
   async generate({ keepsAtOnce = false } = {}) {
-    const { store, photos, mask, job, settingsForm, prompts, draft } = this.#parts
+    const { photos, mask, job, settingsForm, prompts } = this.#parts
     if (job.isRunning || this.#isChecking) return
     this.#keepsAtOnce = keepsAtOnce
     this.#isChecking = true
@@ -86,10 +91,33 @@ export class Painting {
     photos.edit()
     remember("settings", settingsForm.reusable)
     prompts.add(String(settingsForm.values().prompt))
+    await this.#sendNew(async () => (this.#enlarges ? this.#enlarging() : this.#content(engine)))
+  }
+
+  /** Paints the result that is shown once more, with its settings and another seed. What comes joins the results that are
+   *  there; they are shown again where nothing comes. */
+  async moreLikeThis() {
+    const { store, photos, job, result } = this.#parts
+    if (job.isRunning || this.#isChecking) return
+    const { view, document: former } = store
+    const { generation } = result
+    this.#keepsAtOnce = false
+    photos.edit()
+    await this.#sendNew(() => this.#contentLike(generation), [...new Set([...former.alike, generation.id])])
+    const isBack = photos.state === "editing" && store.view === view && !store.document.request
+    if (!isBack) return
+    await this.#show(generation, former.image, former.alike)
+    result.focus()
+  }
+
+  /** Sends a new request and follows its generation. `alike`: the generations whose results its own ones join.
+   *  @param {() => Promise<Content>} contentOf @param {string[]} [alike] */
+  async #sendNew(contentOf, alike = []) {
+    const { store, draft } = this.#parts
     await this.send(async () => {
-      const { fields, files, path } = this.#enlarges ? this.#enlarging() : await this.#content(engine)
+      const { fields, files, path } = await contentOf()
       const request = await requestOf(fields, files, store.document.request, path)
-      store.update((document) => withState(document, { generation: null, step: "painting", request }))
+      store.update((document) => withState(document, { generation: null, step: "painting", alike, request }))
       await draft()?.kept() // so that a reload sends the same request
       return request
     })
@@ -106,9 +134,11 @@ export class Painting {
 
   /** Leaves the generation that is painted to the queue, so that the next mask can be drawn. False while it is still sent. */
   leave() {
-    const { store, photos, job } = this.#parts
+    const { store, photos, job, onLeft } = this.#parts
     if (!job.leave()) return false
-    this.#left.set(/** @type {string} */ (store.document.generation), /** @type {OpenPhoto} */ (photos.photo).id)
+    const generation = /** @type {string} */ (store.document.generation)
+    this.#left.set(generation, /** @type {OpenPhoto} */ (photos.photo).id)
+    onLeft(generation)
     rememberInAddress("")
     store.update((document) => {
       const left = push(withState(document, EDITING), { kind: "mask", operation: CLEAR })
@@ -166,14 +196,29 @@ export class Painting {
   /** What to send to have something painted. `engine`: in place of the form's, undefined for that.
    *  @param {string | undefined} engine @returns {Promise<Content>} */
   async #content(engine) {
-    const { store, photos, mask, settingsForm } = this.#parts
+    const { settingsForm } = this.#parts
+    const { fields, files } = await this.#marked()
+    return { fields: { ...fields, ...settingsForm.values({ engine }) }, files: { ...files, ...settingsForm.files() } }
+  }
+
+  /** What to send to have one more result with the settings of a generation, and another seed.
+   *  @param {Generation} generation @returns {Promise<Content>} */
+  async #contentLike(generation) {
+    const { fields, files } = await this.#marked()
+    return {
+      fields: { ...fields, prompt: "", ...settingTexts(generation.metadata.requested), num_images: 1, seed: newSeed() }, // the prompt is always sent
+      files: { ...files, ...(await this.#parts.settingsForm.filesOf(generation)) },
+    }
+  }
+
+  /** What to send of the photo, its frame and its mask. @returns {Promise<Content>} */
+  async #marked() {
+    const { store, photos, mask } = this.#parts
     const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
+    await mask.drawn()
     const painted = mask.coverage() > 0 ? new File([await mask.png()], "mask.png") : null
     const { parent, frame } = store.view
-    return {
-      fields: { ...(parent && { parent }), ...fieldsOf(frame), ...settingsForm.values({ engine }) },
-      files: { image: new File([file], name), ...(painted && { mask: painted }), ...settingsForm.files() },
-    }
+    return { fields: { ...(parent && { parent }), ...fieldsOf(frame) }, files: { image: new File([file], name), ...(painted && { mask: painted }) } }
   }
 
   /** What to send to have the photo enlarged. @returns {Content} */
@@ -224,21 +269,39 @@ export class Painting {
 
   /** @param {Generation} generation */
   async #finish(generation) {
-    const { store, photos, result, filmstrip, seed } = this.#parts
-    const { image, generation: id, step } = store.document
+    const { store } = this.#parts
+    const { image, generation: id, step, alike } = store.document
     if (generation.status === "succeeded") {
-      const shown = id === generation.id && step === "result" ? image : best(generation.images)
-      store.update((document) => withState(document, { generation: generation.id, image: shown, step: "result" }))
-      seed.used(generation.metadata.seed)
-      filmstrip.add(generation)
-      await result.show(generation, shown, photos.url, filmstrip.filenameOf(generation.id))
-      photos.state = "done"
-      filmstrip.current = generation.id
+      await this.#show(generation, id === generation.id && step === "result" ? image : best(generation.images), alike)
       this.#painted ||= await this.#entered() // one that was opened
     } else {
       store.update((document) => withState(document, EDITING))
-      showMessage("generate", generation.status === "failed" ? generation.error?.message ?? "The generation failed." : CANCELLED)
+      showMessage("generate", generation.status === "failed" ? generation.error?.message ?? gettext("The generation failed.") : CANCELLED)
     }
+  }
+
+  /** Shows the result `image` of a generation, and beside it those of the generations that are alike.
+   *  @param {Generation} generation @param {number} image @param {string[]} alike their ids */
+  async #show(generation, image, alike) {
+    const { store, photos, result, filmstrip } = this.#parts
+    const ids = [...new Set([...alike, generation.id])]
+    /** @param {string} id @returns {Promise<Generation | null>} null: it was deleted */
+    const found = (id) => (id === generation.id ? Promise.resolve(generation) : get(`/api/generations/${encodeURIComponent(id)}/`).catch(() => null))
+    const shown = (await Promise.all(ids.map(found))).filter((one) => one !== null)
+    store.update((document) => withState(document, { alike: shown.length > 1 ? ids : [] }))
+    for (const one of shown) filmstrip.add(one)
+    this.chosen({ generation, index: image })
+    await result.show(shown, { generation, image }, photos.url, (id) => filmstrip.filenameOf(id))
+    photos.state = "done"
+  }
+
+  /** One of the results is shown. @param {{generation: Generation, index: number}} choice */
+  chosen({ generation, index }) {
+    const { store, filmstrip, seed } = this.#parts
+    store.update((document) => withState(document, { generation: generation.id, image: index, step: "result" }))
+    rememberInAddress(generation.id)
+    seed.used(generation.metadata.seed)
+    filmstrip.current = generation.id
   }
 
   /** A result is there: it is kept at once where the next stroke is to begin on it. */

@@ -9,6 +9,7 @@ import { displayable } from "editor/document/displayable"
 import { notesOn } from "editor/document/file_notes"
 import { Refused, decode, isMaskOf, readPhoto, sortFiles } from "editor/document/files"
 import { reportErrors, showMessage } from "editor/form/messages"
+import { gettext } from "text"
 
 /** @typedef {import("../document/operations.js").Operation} Operation */
 /** @typedef {import("../document/operations.js").Repaints} Repaints */
@@ -39,7 +40,7 @@ export class Photos {
    *  @param {{store: import("editor/document/store").Store, mask: MaskView, maskFile: import("editor/flow/mask_file").MaskFile,
    *    compare: import("editor/flow/result").Compare, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: import("editor/flow/batch_mask").BatchMask,
-   *    job: import("job/job").Job, resumed: () => Promise<void> | null, leave: () => boolean, onChange: () => void}} parts
+   *    job: import("job/job").Job, steps: () => import("editor/flow/steps").Steps, resumed: () => Promise<void> | null, leave: () => boolean, onChange: () => void}} parts
    *  of the editor; resumed: the draft that is opening; leave(): leaves what is painted to the queue, false where it cannot */
   constructor({ root, surface }, limits, parts) {
     this.#root = root
@@ -63,7 +64,7 @@ export class Photos {
   async takeFiles(files) {
     const { store, batch, resumed } = this.#parts
     if (store.document.step === "result") await resumed() // the draft's result may just be opening
-    if (!(await this.#isFree())) return showMessage("photo", "The photo is still being sent. Wait a moment, or cancel it.")
+    if (!(await this.#isFree())) return showMessage("photo", gettext("The photo is still being sent. Wait a moment, or cancel it."))
     if (isBatch(files)) return batch.leave(sorted(files))
     const { photo, mask } = await this.#sorted(files)
     if (photo) await this.take(photo)
@@ -77,9 +78,10 @@ export class Photos {
     return isMask ? { photo: null, mask: files[0] } : { photo: files[0], mask: null }
   }
 
-  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip.
-   *  @param {File} file @param {{parent?: string | null, image?: number, isStep?: boolean}} options */
-  async take(file, { parent = null, image = 0, isStep = false } = {}) {
+  /** Opens a photo, or with `parent` the result `image` of that generation. `isStep`: at another step of the filmstrip;
+   *  `stack`: what the photo shows together.
+   *  @param {File} file @param {{parent?: string | null, image?: number, isStep?: boolean, stack?: import("../document/stack.js").Stack}} options */
+  async take(file, { parent = null, image = 0, isStep = false, stack } = {}) {
     const { store, filmstrip } = this.#parts
     if (!(await this.#isFree())) return
     await reportErrors("photo", async () => {
@@ -87,7 +89,7 @@ export class Photos {
       const id = await put(file)
       this.#open({ ...photo, id }, { parent, isStep })
       const { name, width, height } = photo
-      store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent, image }))
+      store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent, image, stack }))
       if (parent) filmstrip.current = parent // with the result that was kept
     })
   }
@@ -96,14 +98,14 @@ export class Photos {
    *  @param {File} file @param {Repaints | null} known */
   async takeMask(file, known = null) {
     const { store, mask, maskFile, job } = this.#parts
-    if (!this.photo) return showMessage("mask", "Open a photo first, then its mask.")
+    if (!this.photo) return showMessage("mask", gettext("Open a photo first, then its mask."))
     if (job.isRunning) return
     await reportErrors("mask", async () => {
       const { operation, flat } = await maskFile.read(file, known)
       this.edit()
       store.update((document) => push(document, { kind: "mask", operation }))
       await mask.drawn()
-      if (flat) showMessage("mask", "Nothing is chosen by this mask. Invert chooses everything.")
+      if (flat) showMessage("mask", gettext("Nothing is chosen by this mask. Invert chooses everything."))
     })
   }
 
@@ -114,7 +116,7 @@ export class Photos {
     if (!photo) return this.#close()
     if (photo.id !== this.photo?.id) {
       const file = await getImage(photo.id)
-      if (!file) throw new Refused(`“${photo.name}” is on another device and was not saved on the server yet.`)
+      if (!file) throw new Refused(gettext("“{name}” is on another device and was not saved on the server yet.", { name: photo.name }))
       const shown = await displayable(file)
       const bitmap = await decode(shown, photo.name)
       if (store.view.photo?.id !== photo.id) return bitmap.close() // undone again meanwhile
@@ -145,7 +147,8 @@ export class Photos {
 
   /** Goes on from the result that is shown. */
   async useResult() {
-    const { store, result, filmstrip } = this.#parts
+    const { store, result, filmstrip, steps } = this.#parts
+    if (store.view.stack) return steps().keep()
     await this.openStep({ id: filmstrip.current, url: result.url, image: store.document.image })
   }
 

@@ -1,9 +1,10 @@
 // The progress bar and its Cancel button.
 
-import { bytes, ordinal, roughly } from "format"
+import { bytes, percent as percentOf, roughly } from "format"
+import { LOCALE, gettext } from "text"
 
 /** @type {Record<string, string>} */
-const WORDS = { sending: "Sending the image…", queued: "Waiting for its turn…", running: "Preparing…", loading: "Loading the model…", painting: "Painting…" }
+const WORDS = { sending: gettext("Sending the image…"), queued: gettext("Waiting for its turn…"), running: gettext("Preparing…"), loading: gettext("Loading the model…"), painting: gettext("Painting…") }
 
 export class Progress {
   #elements
@@ -17,7 +18,7 @@ export class Progress {
     elements.leave.addEventListener("click", onLeave)
     elements.cancel.addEventListener("click", () => {
       elements.cancel.disabled = true
-      elements.text.textContent = "Stopping…"
+      elements.text.textContent = gettext("Stopping…")
       onCancel()
     })
   }
@@ -35,7 +36,7 @@ export class Progress {
     const { bar, detail } = this.#elements
     if (this.#shown.status !== "sending") return
     bar.value = 100 * share
-    detail.textContent = share < 1 ? `${Math.round(100 * share)} % sent` : ""
+    detail.textContent = share < 1 ? gettext("{share} sent", { share: percentOf(share) }) : ""
     if (share === 1) bar.removeAttribute("value")
   }
 
@@ -47,22 +48,22 @@ export class Progress {
       cancel.disabled = false
       leave.disabled = status === "sending"
       if (status === "queued") bar.removeAttribute("value")
-      text.textContent = WORDS[status] ?? "Painting…"
+      text.textContent = WORDS[status] ?? gettext("Painting…")
       this.#shown.status = status
     }
     if (typeof percent === "number") bar.value = percent
-    if (!connected) detail.textContent = "No connection; trying again…"
-    else if (of) detail.textContent = joined(`Step ${step} of ${of}`, about(seconds_left, "left") || `${Math.round(/** @type {number} */ (percent))} %`)
+    if (!connected) detail.textContent = gettext("No connection; trying again…")
+    else if (of) detail.textContent = joined(gettext("Step {step} of {of}", { step: step ?? 0, of }), timeLeft(seconds_left) || percentOf(/** @type {number} */ (percent) / 100))
     else if (loading) detail.textContent = joined(loading.model, loading.bytes ? bytes(loading.bytes) : "")
-    else if (position_is_minimum) detail.textContent = `Behind more than ${(/** @type {number} */ (position) - 1).toLocaleString()} others`
-    else if (position) detail.textContent = joined(`${ordinal(position)} in line`, about(eta, "to go"))
+    else if (position_is_minimum) detail.textContent = gettext("Behind more than {number} others", { number: (/** @type {number} */ (position) - 1).toLocaleString(LOCALE) })
+    else if (position) detail.textContent = joined(inLine(position), typeof eta === "number" ? gettext("about {time} to go", { time: roughly(eta) }) : "")
     else detail.textContent = ""
   }
 
   /** The request to cancel failed: the button works again. */
   allowCancel() {
     this.#elements.cancel.disabled = false
-    this.#elements.text.textContent = WORDS[/** @type {string} */ (this.#shown.status)] ?? "Painting…"
+    this.#elements.text.textContent = WORDS[/** @type {string} */ (this.#shown.status)] ?? gettext("Painting…")
   }
 
   end() {
@@ -76,13 +77,16 @@ const stateOf = ({ status, of, loading }) => (status !== "running" ? status : of
 
 /** "Painting… 43 %" @param {import("job/follow").GenerationEvent} event */
 export function phaseOf(event) {
-  const words = WORDS[stateOf(event) ?? ""] ?? "Painting…"
-  if (typeof event.percent === "number") return `${words} ${Math.round(event.percent)} %`
-  return event.position ? `${ordinal(event.position)} in line` : words
+  const words = WORDS[stateOf(event) ?? ""] ?? gettext("Painting…")
+  if (typeof event.percent === "number") return `${words} ${percentOf(event.percent / 100)}`
+  return event.position ? inLine(event.position) : words
 }
 
-/** "about 12 s left"; empty where there is no estimate. @param {number | null | undefined} seconds @param {string} what */
-const about = (seconds, what) => (typeof seconds === "number" ? `about ${roughly(seconds)} ${what}` : "")
+/** "Place 3 in line" @param {number} position */
+const inLine = (position) => gettext("Place {number} in line", { number: position })
+
+/** "about 12 s left"; empty where there is no estimate. @param {number | null | undefined} seconds */
+const timeLeft = (seconds) => (typeof seconds === "number" ? gettext("about {time} left", { time: roughly(seconds) }) : "")
 
 /** @param {string[]} parts */
 const joined = (...parts) => parts.filter(Boolean).join(" · ")

@@ -5,6 +5,7 @@ import { get, post } from "api"
 import { element } from "dom"
 import { phaseOf } from "editor/flow/progress"
 import { ENDED, isRefusal, ownEvents } from "job/follow"
+import { gettext, ngettext, pgettext } from "text"
 
 const MOST_SHOWN = 12
 
@@ -91,23 +92,22 @@ export class Queue {
     this.#listeners.onProgress(running.length ? Math.max(...running.map(({ event }) => event.percent ?? 0)) : null)
     button.hidden = entries.every(({ id }) => id === this.#shown)
     button.classList.toggle("has-news", done > 0)
-    count.textContent = open.length ? `${open.length} in the queue` : `${done} done`
+    count.textContent = open.length ? ngettext("{count} in the queue", "{count} in the queue", open.length) : ngettext("{count} done", "{count} done", done)
     clear.hidden = !done
     if (button.hidden && panel.matches(":popover-open")) panel.hidePopover()
     list.replaceChildren(...entries.slice(0, MOST_SHOWN).map((entry) => this.#item(entry)))
-    if (entries.length > MOST_SHOWN) list.append(element("li", { className: "help", textContent: `and ${entries.length - MOST_SHOWN} more` }))
+    if (entries.length > MOST_SHOWN) list.append(element("li", { className: "help", textContent: ngettext("and {count} more", "and {count} more", entries.length - MOST_SHOWN) }))
   }
 
   /** @param {Entry} entry */
   #item({ id, event, generation }) {
-    const name = generation?.source_name || "Photo"
+    const name = generation?.source_name || gettext("Photo")
     const isEnded = hasEnded({ event })
-    const state = event.status === "failed" ? generation?.error?.message ?? "Failed" : isEnded ? ENDED_WORDS[event.status ?? ""] : phaseOf(event)
+    const state = event.status === "failed" ? generation?.error?.message ?? pgettext("a generation", "Failed") : isEnded ? ENDED_WORDS[event.status ?? ""] : phaseOf(event)
     const image = element("img", { alt: "", loading: "lazy", src: generation ? thumbnailOf(generation) : "" })
     const words = element("span", { className: "queue-words" }, element("b", { textContent: name, dir: "auto" }), element("span", { className: "help", textContent: state }))
-    const action = isEnded ? "Open" : "Cancel"
-    const button = element("button", { type: "button", className: "button small", textContent: action })
-    button.setAttribute("aria-label", `${action} ${name}`)
+    const button = element("button", { type: "button", className: "button small", textContent: isEnded ? gettext("Open") : gettext("Cancel") })
+    button.setAttribute("aria-label", isEnded ? gettext("Open {name}", { name }) : gettext("Cancel {name}", { name }))
     button.hidden = event.status === "cancelled"
     button.addEventListener("click", () => {
       if (!isEnded) return void post(`/api/generations/${id}/cancel/`).catch(() => {}) // it has just ended
@@ -124,7 +124,7 @@ export class Queue {
 const hasEnded = ({ event }) => ENDED.has(event.status ?? "")
 
 /** @type {Record<string, string>} */
-const ENDED_WORDS = { succeeded: "Done", cancelled: "Cancelled" }
+const ENDED_WORDS = { succeeded: gettext("Done"), cancelled: gettext("Cancelled") }
 
 /** @param {Generation} generation */
 const thumbnailOf = ({ images, source }) => (images?.length ? `${images[0].url}thumbnail/` : `${source}thumbnail/`)

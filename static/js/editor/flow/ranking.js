@@ -7,5 +7,5 @@ export const ranked = (images) => images.map((_, index) => index).toSorted((one,
 /** The number of the best of these results. @param {{score?: number | null}[]} images */
 export const best = (images) => ranked(images)[0]
 
-/** The first in `order` that is not among `seen`; undefined where all are. @param {number[]} order @param {Set<number>} seen */
+/** The first in `order` that is not among `seen`; undefined where all are. @template T @param {T[]} order @param {Set<T>} seen */
 export const nextUnseen = (order, seen) => order.find((index) => !seen.has(index))

@@ -1,20 +1,24 @@
 // The result in the dock: what was done in plain words, the results to choose from, figures, download.
 
+import { element } from "dom"
 import { ranked, nextUnseen } from "editor/flow/ranking"
+import { zoomTo } from "editor/view/thumbnail"
 import { duration, score, stem } from "format"
-
-const CHOICE_SIDE = 36 // the same as in the style sheet
+import { gettext, ngettext } from "text"
 
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {import("job/follow").GeneratedImage} GeneratedImage */
 /** @typedef {import("editor/view/viewport").Viewport} Viewport */
+/** One of the results to choose from. index: of the generation's images, from 0, the order of the API; window: its repainted
+ *  part, left, top, right, bottom; name: of its file; seed: null where the engine has none
+ *  @typedef {{generation: Generation, index: number, image: GeneratedImage, window: number[] | undefined, name: string, seed: number | null}} Choice */
 /** @typedef {{mode: string, peek: (on: boolean) => void, hide: () => void, show: (sourceUrl: string, resultUrl: string) => Promise<void>,
  *   place: (viewport: Viewport, photo: {width: number, height: number}, frame: import("../document/document.js").Frame) => void}} Compare
  *  of view/compare.js */
 /** @typedef {{root: HTMLElement, summary: HTMLElement, hold: HTMLElement, modes: Record<string, HTMLElement>,
  *   download: HTMLAnchorElement, details: HTMLAnchorElement, warnings: HTMLElement, hidden: HTMLElement, choices: HTMLElement,
  *   choiceList: HTMLElement, before: HTMLElement, after: HTMLElement,
- *   figures: {outside: HTMLElement, seam: HTMLElement, score: HTMLElement, engine: HTMLElement, time: HTMLElement}}} Elements
+ *   figures: {outside: HTMLElement, seam: HTMLElement, score: HTMLElement, seed: HTMLElement, engine: HTMLElement, time: HTMLElement}}} Elements
  *  modes: {divider, blink, difference} */
 
 export class Result {
@@ -24,18 +28,18 @@ export class Result {
   #downloads
   #onChoose
   #source = ""
-  #generation = "" // its id
-  /** @type {number[]} */
-  #order = [] // of its results, from 0: the best first
-  /** @type {Set<number>} */
-  #seen = new Set()
+  /** @type {Choice[]} */
+  #choices = [] // generation after generation, in each the best first
+  #place = 0 // in them, of the one that is shown
+  /** @type {Set<string>} */
+  #seen = new Set() // the addresses of results that were shown
 
   /**
    * `compare` shows the image, `downloads` offers its files; `nameOf(metadata)` gives the names of engine and model;
-   * `onChoose(index)` is called when another of several results is chosen.
+   * `onChoose(choice)` is called when another of several results is chosen.
    * @param {Elements} elements
    * @param {{compare: Compare, downloads: import("editor/flow/downloads").Downloads,
-   *   nameOf: (metadata: import("job/follow").Metadata) => string, onChoose: (index: number) => void}} options
+   *   nameOf: (metadata: import("job/follow").Metadata) => string, onChoose: (choice: Choice) => void}} options
    */
   constructor(elements, { compare, downloads, nameOf, onChoose }) {
     this.#onChoose = onChoose
@@ -51,41 +55,41 @@ export class Result {
     elements.after.addEventListener("click", () => this.flip(+1))
   }
 
-  /** Shows a succeeded generation, its result `image` (from 0, the order of the API) in full; resolves when that image is
-   *  there. The others are offered in the order of their scores, and numbered in it.
-   *  @param {Generation} generation @param {number} image @param {string} sourceUrl @param {string} filename of the result */
-  async show(generation, image, sourceUrl, filename) {
-    const { images, metadata } = generation
-    const { root, details, figures, warnings, choices, choiceList } = this.#elements
+  /** Shows the results of succeeded generations, of which the result `image` (from 0, the order of the API) of `generation` in
+   *  full; resolves when that image is there. The others are offered in their order, of each the best first, and numbered in it.
+   *  @param {Generation[]} generations of the same photo and mask @param {{generation: Generation, image: number}} shown
+   *  @param {string} sourceUrl @param {(id: string) => string} filenameOf gives the file name of a generation's result */
+  async show(generations, { generation, image }, sourceUrl, filenameOf) {
+    const { root, choices, choiceList } = this.#elements
     this.#source = sourceUrl
-    this.#order = ranked(images)
-    if (this.#generation !== generation.id) this.#seen = new Set()
-    this.#generation = generation.id
-    const names = this.#order.map((index, place) => `${stem(filename)}${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`)
-    /** @param {number} place */
-    const choose = (place) => this.#choose(generation, place, names[place])
-    const first = Math.max(this.#order.indexOf(image), 0)
-    choices.hidden = images.length < 2
-    const several = choices.hidden ? [] : this.#order
-    choiceList.replaceChildren(...several.map((index, place) => offer(images[index], place, metadata.results[index]?.window, () => {
-      this.#onChoose(index)
-      choose(place)
-    })))
-    for (const [place, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = place === first
-    this.#downloads.list(several.map((index) => images[index]), names)
-    details.href = /** @type {string} */ (details.dataset.url).replace("00000000-0000-0000-0000-000000000000", generation.id)
-    figures.engine.textContent = this.#nameOf(metadata)
-    figures.time.textContent = typeof generation.seconds === "number" ? duration(generation.seconds) : "–"
-    warnings.replaceChildren(...(metadata?.warnings ?? []).map(asItem))
-    warnings.hidden = !warnings.children.length
+    this.#choices = generations.flatMap((one) => choicesOf(one, filenameOf(one.id)))
+    choices.hidden = !this.hasChoices
+    const several = this.hasChoices ? this.#choices : []
+    choiceList.replaceChildren(...several.map((choice, place) => offer(choice, place, () => this.choose(place))))
+    this.#downloads.list(several.map(({ image: one }) => one), several.map(({ name }) => name))
     this.#setMode("after")
     root.hidden = false
-    await choose(first)
+    await this.#show(Math.max(this.#choices.findIndex((choice) => choice.generation === generation && choice.index === image), 0))
   }
 
   /** Whether there are several results. */
   get hasChoices() {
-    return !this.#elements.choices.hidden
+    return this.#choices.length > 1
+  }
+
+  /** The results to choose from, and which of them is shown. */
+  get choices() {
+    return { choices: this.#choices, place: this.#place, inWords }
+  }
+
+  /** Whether another seed gives another result than the one that is shown. */
+  get hasSeed() {
+    return this.#choices[this.#place]?.seed !== null
+  }
+
+  /** The generation of the result that is shown. */
+  get generation() {
+    return this.#choices[this.#place].generation
   }
 
   /** What was done, in words. */
@@ -99,22 +103,22 @@ export class Result {
 
   /** Chooses the next result, or the one before: `step` +1 or -1. @param {number} step */
   flip(step) {
-    const radios = this.#radios
-    if (radios.length < 2) return
-    const place = radios.findIndex((radio) => radio.checked)
-    radios[(place + step + radios.length) % radios.length].click()
+    const total = this.#choices.length
+    if (total > 1) this.choose((this.#place + step + total) % total)
   }
 
-  /** Chooses the best of the results that were not shown yet; false where all were. */
+  /** Chooses the first of the results that were not shown yet; false where all were. */
   showNext() {
-    const next = nextUnseen(this.#order, this.#seen)
+    const next = nextUnseen(this.#choices.map(({ image }) => image.url), this.#seen)
     if (next === undefined) return false
-    this.#radios[this.#order.indexOf(next)].click()
+    this.choose(this.#choices.findIndex(({ image }) => image.url === next))
     return true
   }
 
-  get #radios() {
-    return [...this.#elements.choiceList.querySelectorAll("input")]
+  /** Chooses a result. @param {number} place among them, from 0 */
+  choose(place) {
+    this.#show(place)
+    this.#onChoose(this.#choices[place])
   }
 
   hide() {
@@ -122,21 +126,28 @@ export class Result {
     this.#compare.hide()
   }
 
-  /** The result that is shown, downloaded and used as the next source. `place`: in the order of the results.
-   *  @param {Generation} generation @param {number} place @param {string} name */
-  #choose(generation, place, name) {
-    const { download, figures, hidden, summary } = this.#elements
-    const index = this.#order[place]
-    const image = generation.images[index]
-    this.#seen.add(index)
+  /** The result that is shown, downloaded and used as the next source. @param {number} place among them, from 0 */
+  #show(place) {
+    const { choiceList, figures, hidden, summary, details, warnings } = this.#elements
+    const { generation, image, name, seed } = this.#choices[place]
+    const { metadata, seconds } = generation
+    this.#place = place
+    this.#seen.add(image.url)
     this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
-    download.href = image.url
-    download.download = name
-    this.#downloads.show(image, name, generation.metadata.requested)
+    for (const [number, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = number === place
+    this.#downloads.show(image, name, metadata.requested)
     hidden.hidden = !image.hidden_by
-    const number = this.#order.length > 1 ? `${place + 1} of ${this.#order.length}: ` : ""
-    summary.textContent = image.hidden_by ? `${number}Hidden by the safety checker` : `${number}${inWords(generation, image)}`
-    figures.outside.textContent = /** @type {string} */ (image.outside_mask_changed_pixels ?? "–")
+    details.href = /** @type {string} */ (details.dataset.url).replace("00000000-0000-0000-0000-000000000000", generation.id)
+    warnings.replaceChildren(...(metadata.warnings ?? []).map(asItem))
+    warnings.hidden = !warnings.children.length
+    const what = inWords(this.#choices[place])
+    const numbered = this.hasChoices ? gettext("{number} of {total}: {what}", { number: place + 1, total: this.#choices.length, what }) : what
+    const isMore = seed !== null && new Set(this.#choices.map((choice) => choice.generation)).size > 1 // they differ by their seeds alone
+    summary.textContent = isMore ? `${numbered} · ${gettext("Seed {seed}", { seed })}` : numbered
+    figures.engine.textContent = this.#nameOf(metadata)
+    figures.time.textContent = typeof seconds === "number" ? duration(seconds) : "–"
+    figures.seed.textContent = String(seed ?? "–")
+    figures.outside.textContent = String(image.outside_mask_changed_pixels ?? "–")
     figures.outside.dataset.good = String(image.outside_mask_changed_pixels === 0)
     figures.seam.textContent = score(image.seam_score)
     figures.score.textContent = score(image.score)
@@ -150,14 +161,32 @@ export class Result {
   }
 }
 
-/** "Removed in 1.4 s, nothing else touched" @param {Generation} generation @param {GeneratedImage} image */
-function inWords({ seconds, metadata }, { outside_mask_changed_pixels: changed }) {
-  const isPainted = metadata.prompt && !metadata.ignored.includes("prompt")
-  if (metadata.engine === "upscale") return `Enlarged${typeof seconds === "number" ? ` in ${duration(seconds)}` : ""}`
-  const done = metadata.source_box ? "Extended" : isPainted ? "Painted" : "Removed"
-  const time = typeof seconds === "number" ? ` in ${duration(seconds)}` : ""
-  const outside = changed === 0 ? ", nothing else touched" : /** @type {number} */ (changed) > 0 ? `, ${changed} pixels changed beside the mask` : ""
-  return `${done}${time}${outside}`
+/** @param {Generation} generation @param {string} filename of its first result @returns {Choice[]} the best first */
+function choicesOf(generation, filename) {
+  const { images, metadata } = generation
+  const hasSeed = metadata.engine !== "upscale" && !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
+  return ranked(images).map((index, place) => ({
+    generation, index, image: images[index], window: metadata.results[index]?.window,
+    name: `${stem(filename)}${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`,
+    seed: hasSeed ? metadata.seed + index : null,
+  }))
+}
+
+/** "Removed in 1.4 s, nothing else touched" @param {Choice} choice */
+function inWords({ generation: { seconds, metadata }, image: { hidden_by: isHidden, outside_mask_changed_pixels: changed } }) {
+  if (isHidden) return gettext("Hidden by the safety checker")
+  const done = doneInWords(metadata, typeof seconds === "number" ? duration(seconds) : "")
+  if (metadata.engine === "upscale" || changed === undefined || changed === null) return done
+  if (changed === 0) return gettext("{done}, nothing else touched", { done })
+  return ngettext("{done}, {count} pixel changed beside the mask", "{done}, {count} pixels changed beside the mask", changed, { done })
+}
+
+/** "Removed in 1.4 s" @param {Generation["metadata"]} metadata @param {string} time empty where it is not known */
+function doneInWords({ engine, prompt, ignored, source_box: isExtended }, time) {
+  if (engine === "upscale") return time ? gettext("Enlarged in {time}", { time }) : gettext("Enlarged")
+  if (isExtended) return time ? gettext("Extended in {time}", { time }) : gettext("Extended")
+  if (prompt && !ignored.includes("prompt")) return time ? gettext("Painted in {time}", { time }) : gettext("Painted")
+  return time ? gettext("Removed in {time}", { time }) : gettext("Removed")
 }
 
 /** The file name extension of a result. @param {GeneratedImage} image */
@@ -165,32 +194,13 @@ function extension({ copy }) {
   return !copy ? "png" : copy.format === "jpeg" ? "jpg" : copy.format
 }
 
-/** A thumbnail as a radio button. `place`: in the order of the results; `box`: of the repainted window, where it is known.
- *  @param {GeneratedImage} image @param {number} place @param {number[] | undefined} box @param {() => void} onChoose */
-function offer(image, place, box, onChoose) {
-  const label = Object.assign(document.createElement("label"), { className: "choice" })
-  const radio = Object.assign(document.createElement("input"), { type: "radio", name: "result", className: "visually-hidden" })
+/** A thumbnail as a radio button. @param {Choice} choice @param {number} place @param {() => void} onChoose */
+function offer({ image, window }, place, onChoose) {
+  const radio = element("input", { type: "radio", name: "result", className: "visually-hidden" })
   radio.addEventListener("change", onChoose)
-  const thumbnail = Object.assign(document.createElement("img"), { src: `${image.url}thumbnail/`, alt: `Result ${place + 1}` })
-  if (box) zoom(thumbnail, image, box)
-  const cell = document.createElement("span")
-  cell.append(thumbnail)
-  label.append(radio, cell)
-  return label
-}
-
-/** Zooms a thumbnail to the square around the repainted window: elsewhere the results are equal.
- *  @param {HTMLImageElement} thumbnail @param {{width: number, height: number}} image @param {number[]} box */
-function zoom(thumbnail, { width, height }, [left, top, right, bottom]) {
-  const side = Math.min(Math.max(right - left, bottom - top), width, height)
-  const scale = CHOICE_SIDE / side
-  /** @param {number} from @param {number} to @param {number} whole */
-  const start = (from, to, whole) => Math.min(Math.max((from + to - side) / 2, 0), whole - side)
-  Object.assign(thumbnail.style, {
-    width: `${width * scale}px`,
-    height: `${height * scale}px`,
-    translate: `${-start(left, right, width) * scale}px ${-start(top, bottom, height) * scale}px`,
-  })
+  const thumbnail = element("img", { src: `${image.url}thumbnail/`, alt: gettext("Result {number}", { number: place + 1 }) })
+  if (window) zoomTo(thumbnail, image, window)
+  return element("label", { className: "choice" }, radio, element("span", {}, thumbnail))
 }
 
 /** While the button is held, by pointer or key, `peek(true)` is in effect.
@@ -209,8 +219,4 @@ function holdToPeek(button, peek) {
 }
 
 /** @param {string | {message: string}} warning */
-function asItem(warning) {
-  const item = document.createElement("li")
-  item.textContent = typeof warning === "string" ? warning : warning.message
-  return item
-}
+const asItem = (warning) => element("li", { textContent: typeof warning === "string" ? warning : warning.message })

@@ -1,6 +1,7 @@
 // The edit tree: steps made from generations, each with the step that it continues. Pure: no DOM.
 
 import { best } from "editor/flow/ranking"
+import { gettext } from "text"
 
 /** @typedef {{id: string, parent: string | null, image: number, url: string, thumbnail: string, label: string, at: string}} Step
  *  image: the result that goes on, from 0; url: of that result; at: when it was made, ISO 8601 */
@@ -19,7 +20,7 @@ export function stepOf({ id, parent, images, metadata, created_at }, chosen = nu
     image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
-    label: metadata.engine === "upscale" ? "Enlarged" : painted ? metadata.prompt : "Removed",
+    label: metadata.engine === "upscale" ? gettext("Enlarged") : painted ? metadata.prompt : gettext("Removed"),
     at: created_at,
   }
 }

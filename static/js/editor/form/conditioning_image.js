@@ -2,6 +2,7 @@
 // the form; the numbers beside it are the form's own.
 
 import { ImageZone } from "editor/form/image_zone"
+import { gettext } from "text"
 
 /** An adapter that is installed. kind: what it is, such as a ControlNet; control: the image that it takes.
  *  @typedef {{slug: string, label: string, kind: string, control: string, is_computed: boolean, computed: string[]}} Adapter */
@@ -11,14 +12,14 @@ import { ImageZone } from "editor/form/image_zone"
 
 /** What a ControlNet takes that is not computed from the photo. @type {Record<string, string>} */
 const IMAGES = {
-  depth: "a depth map",
-  scribble: "a drawing",
-  tile: "an image",
-  openpose: "a skeleton",
-  lineart: "a line drawing",
-  softedge: "soft edges",
-  normal: "a map of normals",
-  segment: "a map of segments",
+  depth: gettext("a depth map"),
+  scribble: gettext("a drawing"),
+  tile: gettext("an image"),
+  openpose: gettext("a skeleton"),
+  lineart: gettext("a line drawing"),
+  softedge: gettext("soft edges"),
+  normal: gettext("a map of normals"),
+  segment: gettext("a map of segments"),
 }
 const PHOTO = "tile" // without an image of this kind the photo itself is used
 
@@ -50,8 +51,8 @@ export class ConditioningImage extends ImageZone {
 
   /** Why the form cannot be sent yet, in a sentence; empty where it can. */
   get problem() {
-    if (this.file || !this.#wanted || this.#otherwise) return ""
-    return `${/** @type {Adapter} */ (this.#adapter).label} needs ${this.#wanted}: drop it or choose it under “More settings”.`
+    if (this.file || !this.#wanted || this.#isOptional) return ""
+    return gettext("{adapter} needs {image}: drop it or choose it under “Advanced”.", { adapter: /** @type {Adapter} */ (this.#adapter).label, image: this.#wanted })
   }
 
   focusAdapter() {
@@ -79,7 +80,7 @@ export class ConditioningImage extends ImageZone {
    *  @param {Generation} generation @returns {string | null | undefined} */
   neededKind(generation) {
     const isOwn = this.image === this.first
-    const isNeeded = this.#wanted && (isOwn ? this.#control !== PHOTO : !this.#otherwise && !generation[this.image])
+    const isNeeded = this.#wanted && (isOwn ? this.#control !== PHOTO : !this.#isOptional && !generation[this.image])
     return isNeeded ? this.#control : null
   }
 
@@ -100,8 +101,7 @@ export class ConditioningImage extends ImageZone {
       /** @type {HTMLElement} */ (this.#kind.closest(".field")).hidden = !this.#isUnion
       if (!this.#isUnion) this.#kind.value = ""
     }
-    const wanted = this.#wanted
-    this.showZone(wanted && `Drop ${wanted} here, or choose one${this.#otherwise}`)
+    this.showZone(this.#hint)
     const numbers = /** @type {HTMLElement} */ (this.root.querySelector(".numbers"))
     numbers.hidden = !this.#adapter
   }
@@ -127,12 +127,24 @@ export class ConditioningImage extends ImageZone {
   /** In words, the image that the chosen adapter is given; empty where it needs none. */
   get #wanted() {
     if (!this.#adapter || this.#adapter.is_computed || (this.#isUnion && this.#computed.includes(/** @type {string} */ (this.#control)))) return ""
-    return IMAGES[/** @type {string} */ (this.#control)] ?? "an image"
+    return IMAGES[/** @type {string} */ (this.#control)] ?? gettext("an image")
   }
 
-  /** What happens without a file, as the end of a sentence; empty where it cannot be left out. */
-  get #otherwise() {
-    if (this.#control === PHOTO) return "; without one it is the photo itself"
-    return this.#adapter?.computed.includes(/** @type {string} */ (this.#control)) ? "; without one it is computed from the photo" : ""
+  get #isComputed() {
+    return Boolean(this.#adapter?.computed.includes(/** @type {string} */ (this.#control)))
+  }
+
+  /** Whether the form can be sent without a file. */
+  get #isOptional() {
+    return this.#control === PHOTO || this.#isComputed
+  }
+
+  /** What to drop, and what happens without it; empty where no image is needed. */
+  get #hint() {
+    const image = this.#wanted
+    if (!image) return ""
+    if (this.#control === PHOTO) return gettext("Drop {image} here, or choose one; without one it is the photo itself", { image })
+    if (this.#isComputed) return gettext("Drop {image} here, or choose one; without one it is computed from the photo", { image })
+    return gettext("Drop {image} here, or choose one", { image })
   }
 }

@@ -3,6 +3,7 @@
 import { post } from "api"
 import { reportErrors } from "editor/form/messages"
 import { cut } from "editor/tools/object/finder"
+import { gettext } from "text"
 
 const SIDE = 512 // what captioners see of it, or less
 
@@ -26,15 +27,15 @@ export class Describe {
 
   refresh() {
     const { button, prompt } = this.#elements
-    const reason = !this.#current.photo() ? "First drop or choose a photo." : prompt.disabled ? "The chosen engine reads no prompt." : ""
+    const reason = !this.#current.photo() ? gettext("First drop or choose a photo.") : prompt.disabled ? gettext("The chosen engine reads no prompt.") : ""
     button.disabled = this.#isBusy || Boolean(reason) || !this.#current.mayChange()
-    button.title = reason || "Describe the photo: its words become the prompt"
+    button.title = reason || gettext("Describe the photo: its words become the prompt")
   }
 
   async #describe() {
     const photo = /** @type {Photo} */ (this.#current.photo())
     this.#setBusy(true)
-    this.#tell("Looking at the photo…")
+    this.#tell(gettext("Looking at the photo…"))
     try {
       const form = new FormData()
       form.append("image", (await cut(photo.bitmap, photo.id, [0, 0, photo.width, photo.height], SIDE)).blob, "photo.jpg")
@@ -74,4 +75,4 @@ export class Describe {
 
 /** @param {string} captioner @param {DOMStringMap} dataset */
 const inWords = (captioner, { noModel, label }) =>
-  captioner === noModel ? "Only its colours: no captioner is installed." : `Described by ${label || captioner}.`
+  captioner === noModel ? gettext("Only its colours: no captioner is installed.") : gettext("Described by {captioner}.", { captioner: label || captioner })

@@ -2,6 +2,7 @@
 
 import { element } from "dom"
 import { remember, remembered } from "editor/form/remembered"
+import { gettext } from "text"
 
 /** @typedef {import("editor/form/settings_form").Settings} Settings */
 /** @typedef {Record<string, Settings>} ByName */
@@ -43,7 +44,7 @@ export class Presets {
       const choose = element("button", { type: "button", className: "button", textContent: name, dir: "auto" })
       choose.addEventListener("click", () => this.#onChoose(settings))
       const forget = element("button", { type: "button", className: "tool", textContent: "×" })
-      forget.setAttribute("aria-label", `Forget ${name}`)
+      forget.setAttribute("aria-label", gettext("Forget {name}", { name }))
       forget.addEventListener("click", () => this.#change(({ [name]: gone, ...others }) => others))
       return element("li", {}, choose, forget)
     }))

@@ -1,6 +1,7 @@
 // The reference images in the form: what a prompt refers to beside the photo, for models that take such images.
 
 import { ImageZone } from "editor/form/image_zone"
+import { gettext } from "text"
 
 /** @typedef {import("editor/form/image_zone").Generation} Generation */
 
@@ -30,7 +31,7 @@ export class ReferenceImage extends ImageZone {
   /** @param {boolean} isShown */
   show(isShown = !this.root.hidden) {
     this.root.hidden = !isShown
-    this.showZone(isShown ? "Drop an image here that the prompt refers to, or choose one" : "")
+    this.showZone(isShown ? gettext("Drop an image here that the prompt refers to, or choose one") : "")
   }
 }
 

@@ -1,5 +1,7 @@
 // How many times larger the photo becomes, for the task that enlarges it.
 
+import { gettext } from "text"
+
 /** @typedef {import("editor/tools/geometry").Size} Size */
 
 export class Scale {
@@ -27,7 +29,7 @@ export class Scale {
     const { width, height } = this.#sizeOf(photo)
     const { side, pixels } = this.#limits
     if (Math.max(width, height) <= side && width * height <= pixels) return ""
-    return `${this.inWords(photo)} is too large: at most ${side} a side and ${pixels / 1e6} megapixels.`
+    return gettext("{size} is too large: at most {side} a side and {megapixels} megapixels.", { size: this.inWords(photo), side, megapixels: pixels / 1e6 })
   }
 
   /** @param {Size} photo @returns {Size} */

@@ -36,4 +36,4 @@ export class Seed {
   }
 }
 
-const newSeed = () => Math.floor(Math.random() * LARGEST)
+export const newSeed = () => Math.floor(Math.random() * LARGEST)

@@ -3,6 +3,7 @@
 // Every input of a setting has the attribute data-setting, its name is that of the API and data-label is for people.
 // Which engine `auto` takes, what is used where a field is empty and what has no effect is in the plan's answer.
 
+import { fetchFile } from "api"
 import { byId } from "dom"
 import { AdapterLists } from "editor/form/adapter_lists"
 import { AdapterRows } from "editor/form/adapter_rows"
@@ -12,6 +13,7 @@ import { Loras } from "editor/form/loras"
 import { Plan } from "editor/form/plan"
 import { ReferenceImages } from "editor/form/reference_images"
 import { taskOf } from "editor/form/tasks"
+import { gettext, ngettext, number } from "text"
 
 /** @typedef {import("editor/form/conditioning_image").Adapter} Adapter */
 /** @typedef {import("editor/form/conditioning_image").Generation} Generation */
@@ -106,8 +108,13 @@ export class SettingsForm {
 
   /** The part of the photo that a model would get; null where the engine has no size of its own, or nothing is marked. */
   get window() {
-    const { window, work_size, ignored } = this.#plan.latest
-    return "only_masked_padding" in ignored ? { window: null, work_size: null } : { window, work_size }
+    const { window, work_size } = this.#plan.latest
+    return this.reads("only_masked_padding") ? { window, work_size } : { window: null, work_size: null }
+  }
+
+  /** Whether the planned engine reads a setting. @param {string} name */
+  reads(name) {
+    return !(name in this.#plan.latest.ignored)
   }
 
   /** The other engine without a prompt, where `auto` takes one and both can paint; undefined elsewhere. */
@@ -166,6 +173,14 @@ export class SettingsForm {
   /** The files to send, by the names of the API. @returns {Record<string, File>} */
   files() {
     return Object.assign({}, ...this.#imageRows.map(({ files }) => files))
+  }
+
+  /** The files to send for the same as an earlier generation, given as the API returns it; by the names of the API.
+   *  @param {Generation} generation @returns {Promise<Record<string, File>>} */
+  async filesOf(generation) {
+    const names = this.#images.map(({ image }) => image).filter((name) => generation[name])
+    const fetched = names.map(async (name) => [name, await fetchFile(/** @type {string} */ (generation[name]), `${name}.png`)])
+    return Object.fromEntries(await Promise.all(fetched))
   }
 
   /** Why this cannot be sent, in a sentence, and puts the focus there; empty where it can. */
@@ -230,8 +245,8 @@ export class SettingsForm {
   /** Why something cannot be replaced by what is entered, in a sentence; empty where it can. */
   get missingWords() {
     const isRead = this.#engines.find(({ name }) => name === this.#plan.latest.engine)?.reads_prompt
-    if (this.#form.prompt.disabled) return "The chosen engine reads no prompt. Choose another one in the settings, or Remove."
-    return this.#prompt || isRead ? "" : "Say what should be there."
+    if (this.#form.prompt.disabled) return gettext("The chosen engine reads no prompt. Choose another one in the settings, or Remove.")
+    return this.#prompt || isRead ? "" : gettext("Say what should be there.")
   }
 
   /** Whether what is entered is an instruction about the whole photo, which needs no mask. */
@@ -305,9 +320,9 @@ export class SettingsForm {
 
   #show() {
     const { engine_label, form } = this.#plan.latest
-    this.#form.engine.options[0].textContent = `Auto (${engine_label})`
+    this.#form.engine.options[0].textContent = gettext("Auto ({engine})", { engine: engine_label })
     showText("engine-help", form.hint)
-    showText("weights-help", form.reads_prompt_weights ? "(words:1.3) count more, (words:0.7) less." : "")
+    showText("weights-help", form.reads_prompt_weights ? gettext("(words:1.3) count more, (words:0.7) less.") : "")
     for (const select of this.#modelSelects) {
       fieldOf(select).hidden = select.dataset.modelsOf !== form.engine || select.options.length < Number(select.dataset.shownFrom)
     }
@@ -335,7 +350,7 @@ export class SettingsForm {
     const reasonsAt = (place) => {
       const greyed = this.#inputs.filter((input) => input.disabled && input.getAttribute("aria-describedby") === place && !isHidden(input))
       const reasons = new Set(greyed.map(({ name }) => ignored[this.#adapterLists.settingOf(name)]))
-      return reasons.size ? `Greyed out: ${[...reasons].join(" ")}` : ""
+      return reasons.size ? gettext("Greyed out: {reasons}", { reasons: [...reasons].join(" ") }) : ""
     }
     for (const place of ["basic-reason", "more-reason"]) showText(place, reasonsAt(place))
   }
@@ -361,7 +376,7 @@ export class SettingsForm {
     if (input.selectedOptions[0]?.hidden) input.value = ""
     first.dataset.text ??= /** @type {string} */ (first.textContent)
     const label = others.find(({ value }) => value === usual)?.text
-    first.textContent = label ? `Default: ${label}` : first.dataset.text
+    first.textContent = label ? gettext("Default: {label}", { label }) : first.dataset.text
   }
 
   /** Offers the adapters with these slugs for a setting. @param {string} name @param {string[]} slugs */
@@ -381,13 +396,13 @@ export class SettingsForm {
   #showChoices() {
     const { strength_shown, denoising_strength, prompt } = this.#form
     for (const rows of this.#imageRows) rows.show()
-    strength_shown.value = Number(denoising_strength.value).toFixed(2)
+    strength_shown.value = number(Number(denoising_strength.value), 2)
     const left = prompt.maxLength - prompt.value.length
-    $("prompt-count").textContent = left <= 100 ? `${left} left` : ""
+    $("prompt-count").textContent = left <= 100 ? ngettext("{count} left", "{count} left", left) : ""
     // Beside the heading, so that no setting goes unseen while the settings are folded away.
     /** @param {Input} input */
     const isSet = (input) => input.name !== "prompt" && !input.disabled && input.value.trim() && !isDefault(input)
-    const moderation = this.#form.safety_checker_type?.value ? ["Safety checker"] : []
+    const moderation = this.#form.safety_checker_type?.value ? [gettext("Safety checker")] : []
     const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
     $("more-set").textContent = labels.join(" · ")
     if (!this.#isFilling) this.#onChange()
@@ -407,10 +422,14 @@ function showText(id, sentence) {
 /** @param {Input} field */
 function whatIsWrong(field) {
   const input = /** @type {HTMLInputElement} */ (field)
-  const { label } = input.dataset
-  if (input.maxLength > 0) return `${label} has ${input.value.length} characters; at most ${input.maxLength} are allowed.`
-  const kind = input.step === "any" ? "a number" : "a whole number"
-  return `${label} must be ${kind} from ${input.min} to ${input.max}.`
+  const { label = "" } = input.dataset
+  if (input.maxLength > 0) {
+    return gettext("{label} has {length} characters; at most {most} are allowed.", { label, length: input.value.length, most: input.maxLength })
+  }
+  const values = { label, lowest: input.min, highest: input.max }
+  return input.step === "any"
+    ? gettext("{label} must be a number from {lowest} to {highest}.", values)
+    : gettext("{label} must be a whole number from {lowest} to {highest}.", values)
 }
 
 /** A setting that is set: "Steps 20"; of a long text only the label. @param {Input} input */

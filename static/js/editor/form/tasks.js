@@ -1,6 +1,8 @@
 // What the person wants to do with the photo: remove something, replace it, extend the photo or enlarge it. Each task has
 // its words.
 
+import { gettext, pgettext } from "text"
+
 /** @typedef {"remove" | "replace" | "extend" | "enlarge"} Task */
 /** @typedef {{button: string, placeholder: string, mark: string, markByTouch: string}} Words
  *  button: of the main button; placeholder: of the prompt; mark: what to do where nothing is marked yet */
@@ -8,24 +10,24 @@
 /** @type {Readonly<Record<Task, Words>>} */
 export const TASKS = Object.freeze({
   remove: {
-    button: "Remove",
+    button: pgettext("an object of a photo", "Remove"),
     placeholder: "",
-    mark: "Brush over what should go, or drop a mask.",
-    markByTouch: "Brush over what should go.",
+    mark: gettext("Brush over what should go, or drop a mask."),
+    markByTouch: gettext("Brush over what should go."),
   },
   replace: {
-    button: "Replace",
-    placeholder: "What should be there?",
-    mark: "Brush over what should be replaced, or drop a mask.",
-    markByTouch: "Brush over what should be replaced.",
+    button: gettext("Replace"),
+    placeholder: gettext("What should be there?"),
+    mark: gettext("Brush over what should be replaced, or drop a mask."),
+    markByTouch: gettext("Brush over what should be replaced."),
   },
   extend: {
-    button: "Extend",
-    placeholder: "What should the new part show? (may stay empty)",
-    mark: "Drag an edge outward, or choose a size under Options.",
-    markByTouch: "Drag an edge outward, or choose a size under Options.",
+    button: gettext("Extend"),
+    placeholder: gettext("What should the new part show? (may stay empty)"),
+    mark: gettext("Drag an edge outward, or choose a size under Options."),
+    markByTouch: gettext("Drag an edge outward, or choose a size under Options."),
   },
-  enlarge: { button: "Enlarge", placeholder: "", mark: "", markByTouch: "" },
+  enlarge: { button: gettext("Enlarge"), placeholder: "", mark: "", markByTouch: "" },
 })
 
 /** The task of a request that does not name it, by what it asks for. @param {Record<string, unknown>} request @returns {Task} */

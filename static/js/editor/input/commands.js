@@ -3,70 +3,73 @@
 // data-closes it then closes the popover that it is in.
 
 import { forAria, matches, shown } from "editor/input/keys"
+import { KEY_AFTER, KEY_BEFORE, gettext, pgettext } from "text"
 
-/** @typedef {{id: string, label: string, keys?: string[], group: string, where?: "surface" | "result", inFields?: boolean, shown?: string}} Command
+/** @typedef {{id: string, label: string, keys?: string[], group: string, where?: "surface" | "result", inFields?: boolean, shown?: string, help?: string}} Command
  *  where: "surface": its keys work only while the surface has the focus; "result": before others with the same keys; inFields: they work in text fields too;
- *  shown: in place of the keys on the help sheet */
+ *  shown: in place of the keys on the help sheet; help: in place of the label in the tooltip */
 /** @typedef {{run: (event?: Event) => void, end?: () => void, isEnabled?: () => boolean, isPressed?: () => boolean}} Handler
  *  end: the key was released; without it a held key repeats. isPressed: for commands that switch something */
 
-export const TOOLS = "Tools", BRUSH = "Brush", MASK = "Mask", VIEW = "View", IMAGE = "Photo and result", WITHOUT = "Without a mouse"
+export const TOOLS = gettext("Tools"), BRUSH = gettext("Brush"), MASK = gettext("Mask"), VIEW = pgettext("a group of commands", "View"), IMAGE = gettext("Photo and result"), WITHOUT = gettext("Without a mouse")
 
 /** @type {Command[]} */
 export const COMMANDS = [
-  { id: "brush", label: "Brush", keys: ["B"], group: TOOLS },
-  { id: "eraser", label: "Eraser", keys: ["E"], group: TOOLS },
-  { id: "object", label: "Select an object", keys: ["A"], group: TOOLS },
-  { id: "object-part", label: "Add to the selected object; with Alt, take away", group: TOOLS, shown: "Shift+click" },
-  { id: "smaller-object", label: "Select less: a part of the object", keys: [","], group: TOOLS },
-  { id: "larger-object", label: "Select more: what the object belongs to", keys: ["."], group: TOOLS },
-  { id: "wand", label: "Magic wand", keys: ["W"], group: TOOLS },
-  { id: "lasso", label: "Lasso", keys: ["L"], group: TOOLS },
-  { id: "polygon", label: "Polygon", keys: ["P"], group: TOOLS },
-  { id: "rectangle", label: "Rectangle", keys: ["R"], group: TOOLS },
-  { id: "ellipse", label: "Ellipse", keys: ["O"], group: TOOLS },
-  { id: "frame", label: "Extend the photo", keys: ["F"], group: TOOLS },
-  { id: "hand", label: "Move the photo, while held", keys: ["Space"], group: VIEW },
+  { id: "brush", label: gettext("Brush"), keys: ["B"], group: TOOLS },
+  { id: "eraser", label: gettext("Eraser"), keys: ["E"], group: TOOLS },
+  { id: "object", label: gettext("Select an object"), keys: ["A"], group: TOOLS },
+  { id: "object-part", label: gettext("Add to the selected object; with Alt, take away"), group: TOOLS, shown: gettext("Shift+click") },
+  { id: "smaller-object", label: gettext("Select less: a part of the object"), keys: [","], group: TOOLS },
+  { id: "larger-object", label: gettext("Select more: what the object belongs to"), keys: ["."], group: TOOLS },
+  { id: "wand", label: gettext("Magic wand"), keys: ["W"], group: TOOLS },
+  { id: "lasso", label: gettext("Lasso"), keys: ["L"], group: TOOLS },
+  { id: "polygon", label: gettext("Polygon"), keys: ["P"], group: TOOLS },
+  { id: "rectangle", label: gettext("Rectangle"), keys: ["R"], group: TOOLS },
+  { id: "ellipse", label: gettext("Ellipse"), keys: ["O"], group: TOOLS },
+  { id: "frame", label: gettext("Extend the photo"), keys: ["F"], group: TOOLS },
+  { id: "hand", label: gettext("Move the photo, while held"), keys: ["Space"], group: VIEW },
 
-  { id: "smaller", label: "Smaller brush", keys: ["["], group: BRUSH },
-  { id: "larger", label: "Larger brush", keys: ["]"], group: BRUSH },
-  { id: "softer", label: "Softer brush", keys: ["{"], group: BRUSH },
-  { id: "harder", label: "Harder brush", keys: ["}"], group: BRUSH },
-  { id: "straight", label: "Straight lines: drag one, or click from end to end", keys: ["S"], group: BRUSH, shown: "S, Shift+click" },
-  { id: "right-erases", label: "Erase with any tool", group: BRUSH, shown: "Right button" },
+  { id: "smaller", label: gettext("Smaller brush"), keys: ["["], group: BRUSH },
+  { id: "larger", label: gettext("Larger brush"), keys: ["]"], group: BRUSH },
+  { id: "softer", label: gettext("Softer brush"), keys: ["{"], group: BRUSH },
+  { id: "harder", label: gettext("Harder brush"), keys: ["}"], group: BRUSH },
+  { id: "straight", label: gettext("Straight lines: drag one, or click from end to end"), keys: ["S"], group: BRUSH, shown: gettext("S, Shift+click") },
+  { id: "right-erases", label: gettext("Erase with any tool"), group: BRUSH, shown: gettext("Right button") },
 
-  { id: "undo", label: "Undo", keys: ["Ctrl+Z"], group: MASK },
-  { id: "redo", label: "Redo", keys: ["Ctrl+Shift+Z", "Ctrl+Y"], group: MASK },
-  { id: "invert", label: "Invert", keys: ["X"], group: MASK },
-  { id: "clear", label: "Clear", keys: ["Delete"], group: MASK },
-  { id: "fill-holes", label: "Fill holes", group: MASK },
-  { id: "grow", label: "Grow", group: MASK },
-  { id: "shrink", label: "Shrink", group: MASK },
-  { id: "feather", label: "Feather", group: MASK },
-  { id: "shadow", label: "With its shadow or mirror image", group: MASK },
-  { id: "mask-download", label: "Download the mask", group: MASK },
-  { id: "finish", label: "Close the polygon, or use the previewed change", keys: ["Enter"], group: MASK },
-  { id: "escape", label: "Stop what is being drawn", keys: ["Escape"], group: MASK },
+  { id: "undo", label: gettext("Undo"), keys: ["Ctrl+Z"], group: MASK },
+  { id: "redo", label: gettext("Redo"), keys: ["Ctrl+Shift+Z", "Ctrl+Y"], group: MASK },
+  { id: "invert", label: gettext("Invert"), keys: ["X"], group: MASK },
+  { id: "clear", label: pgettext("a mask", "Clear"), keys: ["Delete"], group: MASK },
+  { id: "fill-holes", label: gettext("Fill holes"), group: MASK },
+  { id: "grow", label: gettext("Grow"), group: MASK },
+  { id: "shrink", label: gettext("Shrink"), group: MASK },
+  { id: "feather", label: gettext("Feather"), group: MASK },
+  { id: "shadow", label: gettext("With its shadow or mirror image"), group: MASK },
+  { id: "mask-download", label: gettext("Download the mask"), group: MASK },
+  { id: "finish", label: gettext("Close the polygon, or use the previewed change"), keys: ["Enter"], group: MASK },
+  { id: "escape", label: gettext("Stop what is being drawn"), keys: ["Escape"], group: MASK },
 
-  { id: "zoom-in", label: "Zoom in", keys: ["+", "="], group: VIEW },
-  { id: "zoom-out", label: "Zoom out", keys: ["-"], group: VIEW },
-  { id: "fit", label: "Show the whole photo", keys: ["0"], group: VIEW },
-  { id: "actual-size", label: "Show at 100 %", keys: ["1"], group: VIEW },
-  { id: "overlay", label: "Mask as overlay, outline or alone", keys: ["V"], group: VIEW },
-  { id: "wheel", label: "Zoom at the pointer", group: VIEW, shown: "Wheel, two fingers" },
+  { id: "zoom-in", label: gettext("Zoom in"), keys: ["+", "="], group: VIEW },
+  { id: "zoom-out", label: gettext("Zoom out"), keys: ["-"], group: VIEW },
+  { id: "fit", label: gettext("Show the whole photo"), keys: ["0"], group: VIEW },
+  { id: "actual-size", label: gettext("Show at 100 %"), keys: ["1"], group: VIEW },
+  { id: "overlay", label: gettext("Mask as overlay, outline or alone"), keys: ["V"], group: VIEW },
+  { id: "wheel", label: gettext("Zoom at the pointer"), group: VIEW, shown: gettext("Wheel, two fingers") },
 
-  { id: "open", label: "Open a photo", keys: ["Ctrl+O"], group: IMAGE },
-  { id: "generate", label: "Remove, replace or extend", keys: ["Ctrl+Enter"], group: IMAGE, inFields: true },
-  { id: "keep", label: "Keep the result", keys: ["K"], group: IMAGE },
-  { id: "back", label: "Back from the result", keys: ["Escape"], group: IMAGE, where: "result" },
-  { id: "result-before", label: "The result before", keys: ["ArrowLeft"], group: IMAGE },
-  { id: "result-after", label: "The next result", keys: ["ArrowRight"], group: IMAGE },
-  { id: "help", label: "Keys", keys: ["?"], group: IMAGE },
-  { id: "palette", label: "Find a command, a setting or a page", keys: ["Ctrl+K"], group: IMAGE, inFields: true },
+  { id: "open", label: gettext("Open a photo"), keys: ["Ctrl+O"], group: IMAGE },
+  { id: "generate", label: gettext("Remove, replace or extend"), keys: ["Ctrl+Enter"], group: IMAGE, inFields: true },
+  { id: "keep", label: gettext("Keep the result"), keys: ["K"], group: IMAGE },
+  { id: "back", label: gettext("Back from the result"), keys: ["Escape"], group: IMAGE, where: "result" },
+  { id: "result-before", label: gettext("The result before"), keys: [KEY_BEFORE], group: IMAGE },
+  { id: "result-after", label: gettext("The next result"), keys: [KEY_AFTER], group: IMAGE },
+  { id: "more-like-this", label: gettext("More like this result"), keys: ["M"], group: IMAGE, help: gettext("One more result with the same settings and another seed") },
+  { id: "side-by-side", label: gettext("All results side by side"), keys: ["G"], group: IMAGE },
+  { id: "help", label: gettext("Keys"), keys: ["?"], group: IMAGE },
+  { id: "palette", label: gettext("Find a command, a setting or a page"), keys: ["Ctrl+K"], group: IMAGE, inFields: true },
 
-  { id: "crosshair", label: "Move the crosshair", group: WITHOUT, where: "surface", shown: "← → ↑ ↓, with Shift faster",
+  { id: "crosshair", label: gettext("Move the crosshair"), group: WITHOUT, where: "surface", shown: gettext("← → ↑ ↓, with Shift faster"),
     keys: ["Left", "Right", "Up", "Down"].flatMap((way) => [`Arrow${way}`, `Shift+Arrow${way}`]) },
-  { id: "press", label: "Use the tool at the crosshair; a second time ends a shape", keys: ["Enter", "Shift+Enter"], group: WITHOUT, where: "surface" },
+  { id: "press", label: gettext("Use the tool at the crosshair; a second time ends a shape"), keys: ["Enter", "Shift+Enter"], group: WITHOUT, where: "surface" },
 ]
 
 export class Commands {
@@ -125,7 +128,8 @@ export class Commands {
     for (const element of /** @type {NodeListOf<HTMLButtonElement>} */ (root.querySelectorAll("[data-command]"))) {
       const command = /** @type {Command} */ (this.#table.find(({ id }) => id === element.dataset.command))
       const keys = (command.keys ?? []).map((key) => shown(key, this.#isMac))
-      element.title = keys.length ? `${command.label} (${keys[0]})` : command.label
+      const help = command.help ?? command.label
+      element.title = keys.length ? `${help} (${keys[0]})` : help
       if (command.keys) element.setAttribute("aria-keyshortcuts", command.keys.map(forAria).join(" "))
       if (!element.textContent.trim()) element.setAttribute("aria-label", command.label)
       element.disabled = !this.isEnabled(command.id)

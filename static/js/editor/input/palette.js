@@ -1,6 +1,7 @@
 // The palette: one text field that finds every command, setting, preset, recent prompt and page by its words.
 
 import { element } from "dom"
+import { gettext } from "text"
 
 const MOST_SHOWN = 12
 
@@ -8,13 +9,13 @@ const MOST_SHOWN = 12
 
 /** Opens the palette over these entries. @param {Entry[]} entries */
 export function openPalette(entries) {
-  const field = element("input", { type: "text", className: "palette-field", placeholder: "Find a command, a setting, a page…", autocomplete: "off", spellcheck: false })
+  const field = element("input", { type: "text", className: "palette-field", placeholder: gettext("Find a command, a setting, a page…"), autocomplete: "off", spellcheck: false })
   const list = element("ul", { className: "palette-list", id: "palette-list", role: "listbox" })
-  const none = element("p", { className: "help palette-none", textContent: "Nothing has these words." })
+  const none = element("p", { className: "help palette-none", textContent: gettext("Nothing has these words.") })
   const dialog = element("dialog", { className: "sheet palette" }, field, list, none)
-  for (const [name, value] of Object.entries({ role: "combobox", "aria-expanded": "true", "aria-controls": list.id, "aria-label": "Find a command" })) field.setAttribute(name, value)
-  list.setAttribute("aria-label", "What was found")
-  dialog.setAttribute("aria-label", "Commands")
+  for (const [name, value] of Object.entries({ role: "combobox", "aria-expanded": "true", "aria-controls": list.id, "aria-label": gettext("Find a command") })) field.setAttribute(name, value)
+  list.setAttribute("aria-label", gettext("What was found"))
+  dialog.setAttribute("aria-label", gettext("Commands"))
   /** @type {Entry[]} */
   let found = []
   let chosen = 0

@@ -1,14 +1,15 @@
 // Growing, shrinking and feathering the mask: shown on the canvas while the number of pixels is chosen.
 
 import { feather, grow } from "editor/document/operations"
+import { gettext } from "text"
 
 /** @typedef {"grow" | "shrink" | "feather"} Kind */
 
 /** @type {Record<Kind, {label: string, operation: (pixels: number) => import("editor/document/operations").Operation, pixels: number}>} */
 const KINDS = {
-  grow: { label: "Grow by", operation: (pixels) => grow(pixels), pixels: 4 },
-  shrink: { label: "Shrink by", operation: (pixels) => grow(-pixels), pixels: 4 },
-  feather: { label: "Soften the edge over", operation: (pixels) => feather(pixels), pixels: 8 },
+  grow: { label: gettext("Grow by"), operation: (pixels) => grow(pixels), pixels: 4 },
+  shrink: { label: gettext("Shrink by"), operation: (pixels) => grow(-pixels), pixels: 4 },
+  feather: { label: gettext("Soften the edge over"), operation: (pixels) => feather(pixels), pixels: 8 },
 }
 export const MOST_PIXELS = 200
 

@@ -1,6 +1,8 @@
 // The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document; `most`: the largest that the
 // API accepts. Pure: no DOM.
 
+import { gettext } from "text"
+
 /** @typedef {import("editor/document/document").Frame} Frame */
 /** @typedef {import("editor/tools/geometry").Size} Size */
 
@@ -42,9 +44,17 @@ export const isEmpty = (frame) => SIDES.every((side) => !frame[side])
 
 /** "+200 px right: 712 × 512" @param {Size} photo @param {Frame} frame */
 export function inWords(photo, frame) {
-  const added = SIDES.filter((side) => frame[side]).map((side) => `+${frame[side]} px ${side}`).join(", ")
+  const added = SIDES.filter((side) => frame[side]).map((side) => addedInWords(side, frame[side])).join(", ")
   const { width, height } = sizeOf(photo, frame)
   return `${added}: ${width} × ${height}`
+}
+
+/** @param {keyof Frame} side @param {number} pixels */
+function addedInWords(side, pixels) {
+  if (side === "left") return gettext("+{pixels} px left", { pixels })
+  if (side === "top") return gettext("+{pixels} px top", { pixels })
+  if (side === "right") return gettext("+{pixels} px right", { pixels })
+  return gettext("+{pixels} px bottom", { pixels })
 }
 
 /** The API's fields of the frame: {outpaint_left: 64, …}; {} without one. @param {Frame} frame @returns {Record<string, number>} */

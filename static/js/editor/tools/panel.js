@@ -5,6 +5,8 @@ import { setFrame } from "editor/tools/frame"
 import { SIDES, framed, limited, sizeOf, withRatio } from "editor/tools/frame_geometry"
 import { clipped, placeOf, sizeAt } from "editor/tools/geometry"
 import { shape } from "editor/document/operations"
+import { percent } from "format"
+import { gettext } from "text"
 
 const SLIDER = 1000
 /** @param {Element} button */
@@ -96,7 +98,7 @@ export class ToolPanel {
     const { add, options, store, tool } = this.#toolbox
     const [left, top, width, height] = ["left", "top", "width", "height"].map((edge) => Number(/** @type {HTMLInputElement} */ (this.#root.querySelector(`[data-edge=${edge}]`)).value))
     const box = width > 0 && height > 0 ? clipped([left, top, left + width, top + height], /** @type {Photo} */ (store.view.photo)) : null
-    if (!box) return this.showMessage("This lies outside the photo.")
+    if (!box) return this.showMessage(gettext("This lies outside the photo."))
     this.showMessage("")
     add(shape({ erases: options.values.erases, shape: /** @type {"rectangle" | "ellipse"} */ (tool.name), points: [box.slice(0, 2), box.slice(2)] }))
   }
@@ -124,14 +126,14 @@ export class ToolPanel {
     }
     $("tool-size").value = String(SLIDER * placeOf(values.size, this.#largest))
     $("tool-size-shown").textContent = `${values.size} px`
-    $("tool-hardness-shown").textContent = `${Math.round(100 * values.hardness)} %`
+    $("tool-hardness-shown").textContent = percent(values.hardness)
     $("tool-tolerance-shown").textContent = String(values.tolerance)
     $("tool-adjustment").hidden = !adjustment.isOpen
     $("tool-pixels-label").textContent = adjustment.label
     $("tool-pixels").value = String(adjustment.pixels)
     $("tool-pixels-shown").textContent = `${adjustment.pixels} px`
     const at = crosshair.at?.map(Math.round)
-    const message = this.#message || (at ? `Crosshair at ${at[0]}, ${at[1]}` : "")
+    const message = this.#message || (at ? gettext("Crosshair at {x}, {y}", { x: at[0], y: at[1] }) : "")
     if ($("tool-message").textContent !== message) $("tool-message").textContent = message
     if (photo) this.#showFrame(photo, store.view.frame)
   }
@@ -140,7 +142,7 @@ export class ToolPanel {
   #showChosen(name) {
     const button = $("more-tools-button")
     const chosen = $("more-tools").querySelector(`[data-command=${name}]`)
-    button.setAttribute("aria-label", chosen ? `More tools, ${chosen.getAttribute("aria-label")} chosen` : "More tools")
+    button.setAttribute("aria-label", chosen ? gettext("More tools, {tool} chosen", { tool: chosen.getAttribute("aria-label") ?? "" }) : gettext("More tools"))
     if (chosen) useOf(button).setAttribute("href", /** @type {string} */ (useOf(chosen).getAttribute("href")))
   }
 

@@ -5,11 +5,12 @@ import { post } from "api"
 import { put } from "editor/document/images"
 import { picture } from "editor/document/operations"
 import { blobOf, changeBetween, cut } from "editor/tools/object/finder"
+import { gettext } from "text"
 
 const SIDE = 1024 // several times what the search works with
 const FIELDS = { prompt: "", engine: "quick-fill", mask_polarity: "white_repaints", include_shadow: "true" }
-const NOTHING = "No shadow or mirror image of it was found."
-const CHANGED = "The mask changed meanwhile, so no shadow was added."
+const NOTHING = gettext("No shadow or mirror image of it was found.")
+const CHANGED = gettext("The mask changed meanwhile, so no shadow was added.")
 
 /** @param {import("./toolbox.js").Tooling} tooling @returns {{add: () => Promise<void>}} */
 export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage, store }) {
@@ -37,7 +38,7 @@ export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage, st
     async add() {
       if (isLooking) return
       isLooking = true
-      showMessage("Looking for its shadow…")
+      showMessage(gettext("Looking for its shadow…"))
       try {
         await find()
       } catch (error) {

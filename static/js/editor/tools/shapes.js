@@ -4,6 +4,7 @@ import { picture, shape } from "editor/document/operations"
 import { put } from "editor/document/images"
 import { blobOf } from "editor/tools/object/finder"
 import { boundsOf, boxOf, clipped, distance, squared, thinned } from "editor/tools/geometry"
+import { gettext } from "text"
 
 const CLOSEST = 2 // pixels of the screen between two points of a lasso
 const MOST_CORNERS = 500 // of a lasso that is snapped to edges
@@ -64,12 +65,12 @@ export function lasso(tooling) {
   async function snap(points, drawn) {
     const box = clipped(boundsOf(points), photo())
     if (!box) return add(drawn)
-    showMessage("Looking for edges…")
+    showMessage(gettext("Looking for edges…"))
     const part = await finder.partAround(box, AROUND_LASSO)
     /** @type {(Pick<import("editor/tools/object/finder").Answer, "box" | "mask"> & {message?: undefined}) | {box: null, message: string}} */
     const answer = await finder.find(part, { outline: thinned(points, MOST_CORNERS).map(part.inPart) }).catch((error) => ({ box: null, message: error.message }))
     if (photo()?.id !== part.photo) return
-    showMessage(answer.box ? "" : (answer.message ?? "No edges were found; the lasso is as it was drawn."))
+    showMessage(answer.box ? "" : (answer.message ?? gettext("No edges were found; the lasso is as it was drawn.")))
     add(answer.box ? picture({ erases: drawn.erases, picture: await put(blobOf(answer.mask)), box: part.box }) : drawn)
   }
 

@@ -1,6 +1,8 @@
 // The part of the photo that a diffusion model would get, outlined while the mask is drawn: the plan says where it lies.
 
 import { visibleBox } from "editor/tools/geometry"
+import { percent } from "format"
+import { gettext } from "text"
 
 /** @typedef {import("editor/tools/geometry").Size} Size */
 /** @typedef {import("editor/view/mask_view").MaskView} MaskView */
@@ -26,7 +28,7 @@ export async function marked(mask, photo) {
 }
 
 /** "Seen by the model at 350 %". @param {number[]} window @param {number[]} work */
-export const caption = ([left, , right], [width]) => `Seen by the model at ${Math.round((100 * width) / (right - left))} %`
+export const caption = ([left, , right], [width]) => gettext("Seen by the model at {share}", { share: percent(width / (right - left)) })
 
 export class WindowOutline {
   #element

@@ -11,10 +11,11 @@ import { put } from "editor/document/images"
 import { blobOf, changeBetween } from "editor/tools/object/finder"
 import { boxOf, clipped, distance } from "editor/tools/geometry"
 import { hovering } from "editor/tools/object/hover"
+import { gettext } from "text"
 
 const AROUND_BOX = 0.4
 const TO_DRAG = 6 // pixels of the screen: a shorter drag is a click
-const NOTHING = "No object was found here. Try a box around it."
+const NOTHING = gettext("No object was found here. Try a box around it.")
 
 /** @typedef {import("editor/document/operations").Operation} Operation */
 /** @typedef {import("editor/document/operations").ImageInBox} ImageInBox */
@@ -46,7 +47,7 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
     asked?.controller.abort()
     const request = asked = { part, hints, controller: new AbortController(), refinable }
     const { signal } = request.controller
-    showMessage("Looking for the object…")
+    showMessage(gettext("Looking for the object…"))
     try {
       const answer = await finder.find(part, hints, { soft_edges: String(options.values.softEdges), ...fields }, signal)
       if (signal.aborted || photo()?.id !== part.photo) return null
@@ -128,14 +129,14 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
    *  @param {Asked} last @param {number[]} point @param {boolean} isMore */
   async function refine({ part, hints, mask: before }, point, isMore) {
     const { box: [left, top, right, bottom] } = part
-    if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return showMessage("This is too far from the last object.")
+    if (point[0] < left || point[0] >= right || point[1] < top || point[1] >= bottom) return showMessage(gettext("This is too far from the last object."))
     const more = { ...hints, points: [...(hints.points ?? []), [...part.inPart(point), Number(isMore)]] }
     const answer = await find(part, more, { refinable: { mask: before, isMore } })
     if (!answer) return
     const mask = answer.masks[answer.at]
     const erases = !isMore && Boolean(before)
     const change = before ? await changeBetween(before, mask, erases) : mask
-    if (!change) return showMessage(`Nothing was ${erases ? "taken away" : "added"} here.`)
+    if (!change) return showMessage(erases ? gettext("Nothing was taken away here.") : gettext("Nothing was added here."))
     await keep(part, change, erases)
     remember(part, more, mask)
   }
