@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import shutil
@@ -32,14 +33,14 @@ from typing import Any
 import diffusers
 import torch
 
-from benchmarks.diffusion import choice_rows, compiled_rows, cpu_rows, gpu_rows, http_row, serving_rows
+from benchmarks.diffusion import choice_rows, compiled_rows, cpu_rows, gpu_rows, http_row, memory_rows, serving_rows
 from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.measuring import Row, heading
 from inpainting.networks.device import hardware
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CPU_MODULES = (cpu_rows,)
-GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, choice_rows)
+GPU_MODULES = (gpu_rows, serving_rows, http_row, compiled_rows, choice_rows, memory_rows)
 GPU_ROWS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     name: row for module in GPU_MODULES for name, row in module.ROWS.items()
 }
@@ -57,9 +58,14 @@ GROUPS = {
     "compiling-sd": ("G23",),
     "compiling-sdxl": ("G24",),
     "compiling-flux": ("G25",),
-    "attention": ("G26",),
+    "attention": ("G26", "G29"),
+    "projections": ("G30", "G31"),
+    "vae": ("G32",),
+    "kernels": ("G38", "G39"),
+    "cache": ("G34",),
     "offloading": ("G27",),
-    "float8": ("G28",),
+    "quantising": ("G33", "G28"),
+    "memory": ("G35", "G36", "G37"),
 }
 """Rows of a GPU that fit into one call of ten minutes, by the name that --rows takes."""
 PEERS = {
@@ -79,6 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--small", action="store_true", help="tiny models, to see that the rows run")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="how long the turns of one comparison may take")
     parser.add_argument("--minutes", type=float, default=9.0, help="rows that no longer fit are skipped")
     parser.add_argument("--json", type=Path, help="append one line about this run to this file")
     options = parser.parse_args(arguments)
@@ -103,6 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             small=options.small,
             repeats=options.repeats,
             deadline=started + 60 * options.minutes,
+            contest_seconds=options.seconds,
             is_gpu_run=is_gpu_run,
         )
         append_line(options.json, {"run": about})

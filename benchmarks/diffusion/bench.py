@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,17 +24,24 @@ SMALLER = 8
 """By how much sides shrink where tiny models only walk the path."""
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(eq=False)
 class Sides:
     """One family's contestants, all with the same weights.
 
-    ours: as the engine loads it. a: the plain pipeline (float32 on a CPU, float16 on CUDA). b: diffusers' documented
-    fast way (bfloat16 and channels last on a CPU; on CUDA also compiled).
+    ours: as the engine loads it. a: the plain pipeline (float32 on a CPU, float16 on CUDA). make_b: builds `b`.
     """
 
     ours: Any
     a: Any
-    b: Any
+    make_b: Callable[[], Any]
+
+    @cached_property
+    def b(self) -> Any:
+        """Diffusers' documented fast way (bfloat16 and channels last on a CPU; on CUDA also compiled).
+
+        Its copy of the weights is made at the first use: a GPU may not hold three of them and more.
+        """
+        return self.make_b()
 
 
 @dataclass
@@ -43,6 +51,8 @@ class Bench:
     small: bool
     repeats: int
     deadline: float
+    contest_seconds: float = math.inf
+    """How long the turns of one comparison may take, beside what its row allows."""
     is_gpu_run: bool = False
     """Whether the rows are those of a GPU, on whatever device they run."""
     steps: dict[int, dict[str, Figure]] = field(default_factory=dict)
@@ -64,7 +74,7 @@ class Bench:
         self, sides: Mapping[str, Callable[[], Any]], *, budget_seconds: float, **more: int
     ) -> dict[str, Figure]:
         """See `measuring.contest`; never past the run's own clock."""
-        budget = min(budget_seconds, max(1.0, self.left_seconds))
+        budget = min(budget_seconds, self.contest_seconds, max(1.0, self.left_seconds))
         return contest(self.hardware, sides, repeats=self.repeats, budget_seconds=budget, **more)
 
     @property
@@ -91,7 +101,7 @@ class Bench:
         hardware = hardware_for(families.get("flux-fill"), self.hardware)
         base = random_pipeline("flux-fill", self.scratch, hardware, tiny=self.small).to(dtype=hardware.dtype)
         ours = FluxFill(base, hardware, spec_of("flux-fill", self.side(1024)))
-        sides = Sides(ours, base, compiled(twin(base, hardware.dtype), hardware))
+        sides = Sides(ours, base, lambda: compiled(twin(base, hardware.dtype), hardware))
         print(f"<!-- flux-fill built in {time.monotonic() - started:.0f} s -->", flush=True)
         return sides
 
@@ -101,8 +111,12 @@ class Bench:
         if self.hardware.is_cuda:
             base = base.to(dtype=self.hardware.dtype)
         ours = loaded(base, self.hardware, spec_of(family, side))
-        fast = twin(base, self.hardware.dtype, channels_last=True)
-        sides = Sides(ours, base, compiled(fast, self.hardware) if self.is_gpu_run else fast)
+
+        def make_b() -> Any:
+            fast = twin(base, self.hardware.dtype, channels_last=True)
+            return compiled(fast, self.hardware) if self.is_gpu_run else fast
+
+        sides = Sides(ours, base, make_b)
         print(f"<!-- {family} built in {time.monotonic() - started:.0f} s -->", flush=True)
         return sides
 

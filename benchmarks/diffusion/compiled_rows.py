@@ -6,7 +6,7 @@ On a CPU, for which no code is generated, the rows only walk the path.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -36,8 +36,12 @@ def choice_row(bench: Bench, key: str, what: str, choice: str, default: Call, ch
     return Row(key, f"{what}: {choice}", found["ours"], found["a"], parity=difference(chosen(), default()), note=note)
 
 
-def compiled_rows(bench: Bench, key: str, model: Any, what: str, samples: list[DenoisingState]) -> Iterator[Row]:
-    """With DREAMLAYER_DIFFUSION_COMPILE=blocks, and with blocks that are compiled for the sizes of this step alone."""
+Steps = Sequence[tuple[str, list[DenoisingState]]]
+"""What each step is, and the samples that take it."""
+
+
+def compiled_rows(bench: Bench, key: str, model: Any, steps: Steps) -> Iterator[Row]:
+    """With DREAMLAYER_DIFFUSION_COMPILE=blocks, and with blocks that are compiled for the sizes of each step alone."""
     import_compiler()
     freeze_imports(package="the compiler")  # as the engine does before it loads its first model
     if not bench.hardware.is_cuda:
@@ -46,18 +50,21 @@ def compiled_rows(bench: Bench, key: str, model: Any, what: str, samples: list[D
     for choice, is_dynamic in (("compiled for all sizes", usual), ("compiled for this size alone", False)):
         torch._dynamo.reset()  # what is compiled for all sizes would serve this one too
         compilation.OPTIONS["dynamic"] = is_dynamic
+        fast = type(model)(model.pipeline, replace(model.hardware, compilation="blocks"), model.spec)
         try:
-            yield compiled_row(bench, key, model, what, samples, choice)
+            for what, samples in steps:
+                yield compiled_row(bench, key, model, fast, what, samples, choice)
         finally:
             compilation.OPTIONS["dynamic"] = usual
 
 
-def compiled_row(bench: Bench, key: str, model: Any, what: str, samples: list[DenoisingState], choice: str) -> Row:
-    fast = type(model)(model.pipeline, replace(model.hardware, compilation="blocks"), model.spec)
+def compiled_row(
+    bench: Bench, key: str, model: Any, fast: Any, what: str, samples: list[DenoisingState], choice: str
+) -> Row:
     started = time.perf_counter()
     stepped(fast, samples)
     bench.hardware.synchronize()
-    choice = f"blocks {choice}, the first step {time.perf_counter() - started:.0f} s"
+    choice = f"blocks {choice}, the first step {time.perf_counter() - started:.1f} s"
     if fast.compilation_notes:
         raise RuntimeError(fast.compilation_notes[0])
     return choice_row(bench, key, what, choice, partial(stepped, model, samples), partial(stepped, fast, samples))
@@ -69,22 +76,23 @@ def flux_sample(bench: Bench) -> tuple[str, list[DenoisingState]]:
     return f"FLUX.1 Fill step, 1 row, {side}x{side}", [begun(bench.flux.ours, wanted)]
 
 
+def sdxl_sample(bench: Bench) -> tuple[str, list[DenoisingState]]:
+    model, side = bench.sdxl.ours, bench.side(1024)
+    return f"SDXL step, 2 rows, {side}x{side}", [begun(model, request(side, steps=4))]
+
+
 def g23(bench: Bench) -> Iterator[Row]:
     side = bench.side(512)
-    for rows in (2, 16):
-        what = f"SD 1.5 step, {rows} rows, {side}x{side}"
-        yield from compiled_rows(bench, "G23", bench.sd.ours, what, batch(bench, rows))
+    steps = [(f"SD 1.5 step, {rows} rows, {side}x{side}", batch(bench, rows)) for rows in (2, 16)]
+    yield from compiled_rows(bench, "G23", bench.sd.ours, steps)
 
 
 def g24(bench: Bench) -> Iterator[Row]:
-    model, side = bench.sdxl.ours, bench.side(1024)
-    yield from compiled_rows(
-        bench, "G24", model, f"SDXL step, 2 rows, {side}x{side}", [begun(model, request(side, steps=4))]
-    )
+    yield from compiled_rows(bench, "G24", bench.sdxl.ours, [sdxl_sample(bench)])
 
 
 def g25(bench: Bench) -> Iterator[Row]:
-    yield from compiled_rows(bench, "G25", bench.flux.ours, *flux_sample(bench))
+    yield from compiled_rows(bench, "G25", bench.flux.ours, [flux_sample(bench)])
 
 
 ROWS = {"G23": g23, "G24": g24, "G25": g25}

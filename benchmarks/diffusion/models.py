@@ -194,9 +194,9 @@ def compiled(pipeline: Any, hardware: Hardware) -> Any:
 
 
 def loaded(pipeline: Any, hardware: Hardware, spec: ModelSpec) -> Any:
-    """As `weights.load` leaves a model: the engine's precision and, on CUDA, channels last."""
+    """As `model_loading.load` leaves a model: in the engine's precision."""
     family = families.get(spec.family).load_implementation()
-    return family(twin(pipeline, hardware.dtype, channels_last=hardware.is_cuda), hardware, spec)
+    return family(twin(pipeline, hardware.dtype), hardware, spec)
 
 
 def batcher_with(model: Any, *, max_rows: int | None = None) -> Batcher:
