@@ -6,6 +6,7 @@ import unicodedata
 
 import idna
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext
 
 
 def normal_address(address: str) -> str:
@@ -21,15 +22,17 @@ def normal_address(address: str) -> str:
     local_part, _, domain = address.rpartition("@")
     local_part = unicodedata.normalize("NFKC", local_part).lower()
     if not local_part.isascii():
-        raise ValidationError("Only letters without accents may stand before the @.", code="address_letters")
+        raise ValidationError(gettext("Only letters without accents may stand before the @."), code="address_letters")
     try:
         encoded = idna.encode(domain, uts46=True)
         is_ambiguous = encoded != domain.encode("idna")  # as Django sends to it: IDNA 2003
     except UnicodeError as error:  # of both
-        raise ValidationError("There is no such domain behind the @.", code="address_domain") from error
+        raise ValidationError(gettext("There is no such domain behind the @."), code="address_domain") from error
     if is_ambiguous:
         raise ValidationError(
-            f"Domains with such letters are not always the same one. Write it as {encoded.decode()}.",
+            gettext("Domains with such letters are not always the same one. Write it as {domain}.").format(
+                domain=encoded.decode()
+            ),
             code="address_ambiguous",
         )
     return f"{local_part}@{encoded.decode()}"

@@ -17,6 +17,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, User
@@ -71,7 +72,13 @@ class UserAdmin(DjangoUserAdmin):
     add_fieldsets = ((None, {"classes": ("wide",), "fields": ("email", "password1", "password2")}),)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        words = {"title": "Users", "section": "users", "one": "user", "many": "users", "search_label": "E-mail address"}
+        words = {
+            "title": gettext("Users"),
+            "section": "users",
+            "one": gettext("user"),
+            "many": gettext("users"),
+            "search_label": gettext("E-mail address"),
+        }
         return own_list(super().changelist_view(request, {**words, **(extra_context or {})}))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -118,11 +125,21 @@ class EmailAddressAdmin(ChangedBySuperusers, AllauthEmailAddressAdmin):  # type:
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(admin.ModelAdmin):
-    list_display = ("name", "prefix", "owner", "scopes", "created_at", "last_used_at", "expires_at", "revoked_at")
+    list_display = (
+        "name",
+        "prefix",
+        "owner",
+        "scopes",
+        "service",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "revoked_at",
+    )
     list_filter = ("revoked_at",)
     search_fields = ("name", "prefix", "owner__email")
     readonly_fields = (
-        *("owner", "name", "prefix", "scopes", "ends_links"),
+        *("owner", "name", "prefix", "scopes", "ends_links", "service"),
         *("created_at", "last_used_at", "expires_at", "revoked_at"),
     )
     actions = ("revoke",)
@@ -130,7 +147,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # a key is shown once, to its owner: by `create_api_key` or on the page “API keys”
 
-    @admin.action(description="Revoke selected API keys", permissions=["change"])
+    @admin.action(description=gettext_lazy("Revoke selected API keys"), permissions=["change"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
         revoked = 0
         with transaction.atomic():
@@ -138,7 +155,7 @@ class ApiKeyAdmin(admin.ModelAdmin):
                 if key.revoke():
                     AuditEntry.record(request.user, Action.REVOKED, key, subject=key.owner_id)
                     revoked += 1
-        self.message_user(request, f"API keys revoked: {revoked}.")
+        self.message_user(request, gettext("API keys revoked: {revoked}.").format(revoked=revoked))
 
 
 class RemovableOnly(admin.ModelAdmin):

@@ -2,6 +2,7 @@ from typing import Any
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, register
+from django.db.backends.signals import connection_created
 
 
 class AccountsConfig(AppConfig):
@@ -9,11 +10,12 @@ class AccountsConfig(AppConfig):
     verbose_name = "People and keys"
 
     def ready(self) -> None:
-        from accounts import erasure, socket_revocation
+        from accounts import erasure, outages, socket_revocation
 
         register(api_views_declare_their_scope, "security", "urls")
         socket_revocation.connect_signals()
         erasure.connect_signals()
+        connection_created.connect(outages.watch_connection)
 
 
 def api_views_declare_their_scope(**_: Any) -> list[CheckMessage]:

@@ -1,4 +1,6 @@
-"""The audit log: what administrators did, to what, and when. Entries are only ever added.
+"""The audit log: what administrators did, to what, and when; and which path tokens users made and revoked.
+
+Entries are only ever added.
 
 Django's own `admin.LogEntry` cannot serve as one: deleting a user deletes the entries of that user (its foreign key
 cascades), its rows can be changed and deleted, it has no values before and after a change, and only the admin's forms
@@ -57,7 +59,8 @@ def user_reference(help_text: str) -> models.ForeignKey[Any]:
 
 
 class AuditEntry(models.Model):
-    """One action of an administrator. It holds no e-mail address, so it stays when an account is deleted."""
+    """One action, of an administrator unless it is about a path token. It holds no e-mail address, so it stays when an
+    account is deleted."""
 
     at = models.DateTimeField(default=timezone.now, db_index=True, editable=False)
     actor = user_reference("the administrator")

@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from django.db import InterfaceError, InternalError, OperationalError, connection
+from django.db import connection
+
+from accounts.outages import DATABASE_ERRORS, is_outage
 
 OPTIONAL_SECONDS = 0.1
 """How long a write waits that the response can do without."""
@@ -38,6 +40,8 @@ def write_unless_locked(write: Callable[[], object]) -> bool:
     try:
         with lock_timeout(OPTIONAL_SECONDS):
             write()
-    except (OperationalError, InterfaceError, InternalError):  # the last one: PostgreSQL has become read-only
+    except DATABASE_ERRORS as error:
+        if not is_outage(error):
+            raise
         return False
     return True

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import ClassVar
 
+from django.conf import settings
 from django.contrib.auth.base_user import BaseUserManager
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import AbstractUser
@@ -17,6 +18,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts import socket_revocation
 from accounts.addresses import normal_address
@@ -26,7 +28,8 @@ from accounts.locks import write_unless_locked
 __all__ = ["ApiKey", "AuditEntry", "Scope", "Ticket", "User"]
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-KEY_START = "dl_live_"
+KEY_START, PATH_TOKEN_START = "dl_live_", "dl_path_"
+"""How keys and path tokens start, of the same length."""
 SECRET_CHARACTERS = 43
 """43 characters out of 62 hold 256 bits."""
 TICKET_SECONDS = 60
@@ -38,9 +41,9 @@ LOCAL_EMAIL = "local@localhost"
 class Scope(models.TextChoices):
     """The permissions of an API key. A browser session has all scopes."""
 
-    GENERATE = "generate", "generate: start generations and cancel them"
-    READ = "read", "read: see the history and its images"
-    MANAGE = "manage", "manage: delete generations, manage webhooks"
+    GENERATE = "generate", gettext_lazy("generate: start generations and cancel them")
+    READ = "read", gettext_lazy("read: see the history and its images")
+    MANAGE = "manage", gettext_lazy("manage: delete generations, manage webhooks")
 
 
 def all_scopes() -> list[str]:
@@ -50,13 +53,26 @@ def all_scopes() -> list[str]:
 def check_scopes(scopes: object) -> None:
     """Raise ValidationError unless `scopes` is a non-empty list of distinct scopes."""
     if not isinstance(scopes, list) or not scopes:
-        raise ValidationError("A key needs at least one scope.", code="scope_required")
+        raise ValidationError(gettext("A key needs at least one scope."), code="scope_required")
     unknown = [scope for scope in scopes if scope not in Scope.values]
     if unknown:
         known = ", ".join(Scope.values)
-        raise ValidationError(f"Unknown scope {unknown[0]!r}; the scopes are {known}.", code="scope")
+        raise ValidationError(
+            gettext("Unknown scope {name!r}; the scopes are {known}.").format(name=unknown[0], known=known),
+            code="scope",
+        )
     if len(set(scopes)) != len(scopes):
-        raise ValidationError("A scope is given twice.", code="scope")
+        raise ValidationError(gettext("A scope is given twice."), code="scope")
+
+
+def check_service(service: str) -> None:
+    """Raise ValidationError unless the service has path tokens."""
+    if service not in settings.PATH_TOKEN_SERVICES:
+        known = ", ".join(settings.PATH_TOKEN_SERVICES)
+        raise ValidationError(
+            gettext("{service!r} has no path tokens; these have: {known}.").format(service=service, known=known),
+            code="service",
+        )
 
 
 class UserManager(BaseUserManager["User"]):
@@ -103,6 +119,8 @@ class UserManager(BaseUserManager["User"]):
 class User(AbstractUser):
     username = None  # type: ignore[assignment]
     email = models.EmailField("e-mail address", unique=True)
+    language = models.CharField(max_length=16, blank=True, default="", db_default="", editable=False)
+    """The code of the language of pages and of messages to the account's programs; empty for that of the browser."""
 
     USERNAME_FIELD = "email"
     REQUIRED_FIELDS: ClassVar[list[str]] = []
@@ -112,6 +130,14 @@ class User(AbstractUser):
     def __str__(self) -> str:
         return self.email
 
+    @classmethod
+    def reference(cls, pk: int) -> User:
+        """Return a user of whom only the key is set, without a query, for conditions and foreign keys.
+
+        The role of a worker may read no other column (deploy/postgresql/rights.sql).
+        """
+        return cls(pk=pk)
+
 
 class SignedInRequest(HttpRequest):
     """The request of a view behind `login_required`."""
@@ -120,7 +146,8 @@ class SignedInRequest(HttpRequest):
 
 
 class ApiKey(models.Model):
-    """An API key. Only the prefix and a hash of the full key are stored; the key is shown once, when it is issued."""
+    """An API key, or a path token (see accounts/path_tokens.py), which has a service. Only the prefix and a hash of the
+    full key are stored; the key is shown once, when it is issued."""
 
     owner = models.ForeignKey(User, on_delete=models.CASCADE, related_name="api_keys")
     name = models.CharField(max_length=100, default="key")
@@ -133,6 +160,13 @@ class ApiKey(models.Model):
     revoked_at = models.DateTimeField(null=True, blank=True)
     ends_links = models.BooleanField(
         default=False, editable=False, help_text="signed links in its API responses end with the key"
+    )
+    service = models.CharField(
+        max_length=40,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="of a path token: the compatible API in whose paths it is sent",
     )
 
     class Meta:
@@ -151,15 +185,20 @@ class ApiKey(models.Model):
         scopes: Iterable[str] = tuple(Scope.values),
         expires_at: datetime | None = None,
         ends_links: bool = False,
+        service: str = "",
     ) -> tuple[ApiKey, str]:
         """Create a key and return it with its text, which cannot be read again. `expires_at=None`: never.
 
         The text is dl_live_<8 characters>_<43 secret characters><6 of CRC-32>: as with GitHub's tokens, the fixed
-        prefix and the checksum let secret scanners find keys that were published by mistake.
+        prefix and the checksum let secret scanners find keys that were published by mistake. A path token, for a
+        service, starts with dl_path_ and has the scope `generate` alone.
 
-        Raises ValidationError for invalid scopes.
+        Raises ValidationError for invalid scopes, and for a service that has no path tokens.
         """
-        prefix = KEY_START + _random(8)
+        if service:
+            check_service(service)
+            scopes = [Scope.GENERATE]
+        prefix = (PATH_TOKEN_START if service else KEY_START) + _random(8)
         body = f"{prefix}_{_random(SECRET_CHARACTERS)}"
         text = body + _checksum(body)
         granted = list(scopes)
@@ -172,22 +211,32 @@ class ApiKey(models.Model):
             scopes=granted,
             expires_at=expires_at,
             ends_links=ends_links,
+            service=service,
         )
         return key, text
 
     @classmethod
-    def find(cls, text: str) -> ApiKey | None:
-        """Return the key with this text, including revoked and expired keys; None if there is none."""
-        if not text.startswith(KEY_START) or _checksum(text[:-6]) != text[-6:]:
+    def find(cls, text: str, *, service: str = "") -> ApiKey | None:
+        """Return the key with this text, including revoked and expired keys; None if there is none.
+
+        service: that of a path token, which is none elsewhere.
+        """
+        if not text.startswith((KEY_START, PATH_TOKEN_START)) or _checksum(text[:-6]) != text[-6:]:
             return None
         prefix = text[: len(KEY_START) + 8]
-        key = cls.objects.select_related("owner").filter(prefix=prefix).first()
+        key = cls.objects.select_related("owner").filter(prefix=prefix, service=service).first()
         # A plain fast hash is enough for 256 random bits (ASVS 5.0, 6.5.2).
         return key if key and hmac.compare_digest(key.digest, _digest(text)) else None
 
     @property
     def has_expired(self) -> bool:
         return self.expires_at is not None and self.expires_at <= timezone.now()
+
+    @property
+    def service_label(self) -> str:
+        """The name of a path token's service on pages; empty for a key."""
+        label: str = settings.PATH_TOKEN_SERVICES.get(self.service, self.service)
+        return label
 
     def touch(self) -> None:
         """Update `last_used_at`, at most once a minute. Requests that only read work while the database is locked."""

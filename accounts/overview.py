@@ -52,7 +52,9 @@ def account_record(user: User) -> dict[str, Any]:
         "joined": user.date_joined,
         "addresses": list(addresses.values("email", "verified", "primary")),
         "second_factors": list(factors.values("type", "created_at")),
-        "api_keys": list(user.api_keys.order_by("pk").values("name", "prefix", "scopes", "created_at", "expires_at")),
+        "api_keys": list(
+            user.api_keys.order_by("pk").values("name", "prefix", "scopes", "service", "created_at", "expires_at")
+        ),
         "sessions": list(sessions.values("ip", "user_agent", "created_at")),
         "audit_log": [{"at": entry.at, "action": str(entry)} for entry in entries],
     }

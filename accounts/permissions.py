@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from django.utils.translation import gettext
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
@@ -37,7 +38,10 @@ def check_scope(request: Request, scope: str) -> None:
     """Raise PermissionDenied if the request's API key lacks the scope. Sessions have all scopes."""
     if isinstance(request.auth, ApiKey) and scope not in request.auth.scopes:
         has = ", ".join(request.auth.scopes)
-        raise PermissionDenied(f"This API key lacks the scope “{scope}”; it has {has}.", code="scope_missing")
+        raise PermissionDenied(
+            gettext("This API key lacks the scope “{scope}”; it has {has}.").format(scope=scope, has=has),
+            code="scope_missing",
+        )
 
 
 def required_scope(view: APIView | type[APIView], method: str) -> str | None:

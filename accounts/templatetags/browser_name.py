@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import template
+from django.utils.translation import gettext
 
 register = template.Library()
 
@@ -24,5 +25,5 @@ def browser_name(user_agent: str) -> str:
     browser = next((name for part, name in BROWSERS if part in user_agent), "")
     system = next((name for part, name in SYSTEMS if part in user_agent), "")
     if not browser:
-        return user_agent[:LONGEST] or "Unknown"
-    return f"{browser} on {system}" if system else browser
+        return user_agent[:LONGEST] or gettext("Unknown")
+    return gettext("{browser} on {system}").format(browser=browser, system=system) if system else browser

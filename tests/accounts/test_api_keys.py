@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 
@@ -35,6 +36,29 @@ def test_a_program_signs_in_with_its_key(alices_key: str, header: str) -> None:
     answer = Client(headers=headers).post("/api/img2img")
     assert answer.status_code == 400  # known, but nothing was sent
     assert ApiKey.objects.get().last_used_at is not None
+
+
+def basic(user_and_password: str) -> Client:
+    return Client(headers={"Authorization": f"Basic {base64.b64encode(user_and_password.encode()).decode()}"})
+
+
+@pytest.mark.parametrize("user", ["", "alice"])
+def test_a_key_may_be_the_password_of_http_basic(alices_key: str, user: str) -> None:
+    assert basic(f"{user}:{alices_key}").post("/api/img2img").status_code == 400  # known, but nothing was sent
+
+
+@pytest.mark.parametrize(
+    ("credentials", "code"),
+    [("proxy:secret", "key_missing"), ("x:dl_live_x", "key_invalid"), ("dl_live_x", "key_missing")],
+)
+def test_other_passwords_of_http_basic_are_no_keys(db: None, credentials: str, code: str) -> None:
+    answer = basic(credentials).post("/api/img2img")
+    assert (answer.status_code, answer.json()["code"]) == (401, code)
+
+
+def test_the_password_of_a_proxy_leaves_the_key_of_the_other_header(db: None, alices_key: str) -> None:
+    headers = {"Authorization": "Basic !", "X-API-Key": alices_key}
+    assert Client(headers=headers).post("/api/img2img").status_code == 400
 
 
 @pytest.mark.parametrize(

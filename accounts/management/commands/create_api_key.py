@@ -6,12 +6,16 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.core.validators import validate_email
+from django.db import transaction
 from django.utils import timezone
 
+from accounts.audit import Action
 from accounts.models import ApiKey, Scope, User
+from accounts.path_tokens import record_path_token
 
 
 class Command(BaseCommand):
@@ -28,6 +32,12 @@ class Command(BaseCommand):
             help="a scope of the key; repeat the option for several (default: all scopes)",
         )
         parser.add_argument("--expires-in-days", type=positive, help="days until the key expires (default: never)")
+        parser.add_argument(
+            "--in-path-of",
+            default="",
+            choices=settings.PATH_TOKEN_SERVICES,
+            help="make a path token, which may only paint: for clients of this service that have no place for a key",
+        )
         parser.add_argument("--ends-links", action="store_true", help="end the signed links in its responses with it")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,14 +52,17 @@ class Command(BaseCommand):
         if user is None:
             raise CommandError(f"No account has the address {email}; add --create-user to create one.")
         days: int | None = options["expires_in_days"]
-        _, key = ApiKey.issue(
-            user,
-            name=options["name"][:100],
-            scopes=dict.fromkeys(options["scope"] or Scope.values),
-            expires_at=None if days is None else timezone.now() + timedelta(days=days),
-            ends_links=options["ends_links"],
-        )
-        self.stdout.write(key)
+        with transaction.atomic():
+            key, text = ApiKey.issue(
+                user,
+                name=options["name"][:100],
+                scopes=dict.fromkeys(options["scope"] or Scope.values),
+                expires_at=None if days is None else timezone.now() + timedelta(days=days),
+                ends_links=options["ends_links"],
+                service=options["in_path_of"],
+            )
+            record_path_token(None, Action.ADDED, key)
+        self.stdout.write(text)
 
 
 def positive(text: str) -> int:
