@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import mark, sentence
 from inpainting.core.validation import check_range, check_slug, check_text
 
 MAX_CONTROLS = 4
@@ -58,7 +59,10 @@ class EntryField:
             check_range(name, value, *self.range, field=setting)
         elif value is not None and value not in self.choices:
             raise InvalidRequest(
-                f"There is no {name} of that name; there are: {', '.join(self.choices)}.", field=setting
+                sentence(
+                    "There is no {name} of that name; there are: {names}.", name=name, names=", ".join(self.choices)
+                ),
+                field=setting,
             )
 
 
@@ -111,7 +115,13 @@ class ControlUse(AdapterUse):
         AdapterUse.__post_init__(self)  # `super()` refers to the class before slots were added
         if self.start > self.end:
             raise InvalidRequest(
-                f"The ControlNet {self.slug} starts at {self.start:g}, after its end, {self.end:g}.", field=self.SETTING
+                sentence(
+                    "The ControlNet {slug} starts at {start:g}, after its end, {end:g}.",
+                    slug=self.slug,
+                    start=self.start,
+                    end=self.end,
+                ),
+                field=self.SETTING,
             )
 
 
@@ -146,7 +156,8 @@ class AdapterList(ImageList):
 
     use: type[AdapterUse]  # the class of an entry
     kind: str  # of the adapters in the catalog
-    noun: str  # of one entry, for people
+    noun: str  # of one entry, for people; a name that is not translated
+    add_label: str  # of the button that adds an entry
     first: Mapping[str, str]  # setting -> the field of the first entry; the first of them names the adapter
     shares_image: bool = False  # whether an entry without an image of its own has that of the first
     is_repeatable: bool = False  # whether entries may be equal, since each has an image of its own
@@ -180,8 +191,16 @@ class AdapterList(ImageList):
                 value, listed = getattr(settings, setting), getattr(first, name)
                 if value is not None and value != listed:
                     raise InvalidRequest(
-                        f"{setting} is {value}, and the first entry of {self.setting} has {listed} as its {name}. "
-                        f"Send the first {self.noun} in one of the two ways.",
+                        sentence(
+                            "{setting} is {value}, and the first entry of {setting_2} has {listed} as "
+                            "its {name}. Send the first {noun} in one of the two ways.",
+                            setting=setting,
+                            value=value,
+                            setting_2=self.setting,
+                            listed=listed,
+                            name=name,
+                            noun=self.noun,
+                        ),
                         field=setting,
                     )
 
@@ -209,10 +228,13 @@ CONTROLS = AdapterList(
     use=ControlUse,
     kind="controlnet",
     noun="ControlNet",
+    add_label=mark("Add another ControlNet"),
     limit=MAX_CONTROLS,
     image="control_image",
-    image_label="Control image",
-    image_help="The conditioning image of the first ControlNet, unless computed; scaled to the size of the image.",
+    image_label=mark("Control image"),
+    image_help=mark(
+        "The conditioning image of the first ControlNet, unless computed; scaled to the size of the image."
+    ),
     shares_image=True,
     first={
         "control": "slug",
@@ -226,18 +248,19 @@ IP_ADAPTERS = AdapterList(
     use=IPAdapterUse,
     kind="ip-adapter",
     noun="IP-Adapter",
+    add_label=mark("Add another IP-Adapter"),
     limit=MAX_IP_ADAPTERS,
     image="ip_adapter_image",
-    image_label="Image prompt",
-    image_help="The image prompt of the first IP-Adapter; of any size.",
+    image_label=mark("Image prompt"),
+    image_help=mark("The image prompt of the first IP-Adapter; of any size."),
     first={"ip_adapter": "slug", "ip_adapter_scale": "scale"},
     is_repeatable=True,
 )
 REFERENCES = ImageList(
     limit=MAX_REFERENCES,
     image="reference_image",
-    image_label="Reference image",
-    image_help="What a prompt may refer to beside the image, for models that take reference images; of any size.",
+    image_label=mark("Reference image"),
+    image_help=mark("What a prompt may refer to beside the image, for models that take reference images; of any size."),
 )
 ADAPTER_LISTS = (CONTROLS, IP_ADAPTERS)
 LISTS_BY_SETTING = {adapters.setting: adapters for adapters in ADAPTER_LISTS}

@@ -23,6 +23,7 @@ from inpainting.core.masks import bounds, luminance, scale_mask
 from inpainting.core.poisson import HarmonicSurface
 from inpainting.core.resizing import resize_pixels
 from inpainting.core.seams import Seam, levels, true_pixels
+from inpainting.core.sentences import sentence
 
 RING = 12
 """Kept pixels at most this far from the mask are the ones that the colour match is fitted on."""
@@ -78,7 +79,10 @@ def composite(
     if marked is None:
         return Composite(image, 0.0, 0.0, colour_matched=False, seam_blended=False)
     if not window.box.contains(marked):
-        raise InvalidRequest(f"the mask's {marked} extends beyond the window's {window.box}", field="mask")
+        raise InvalidRequest(
+            sentence("the mask's {marked} extends beyond the window's {box}", marked=marked, box=window.box),
+            field="mask",
+        )
 
     box = marked.expanded(RING).clipped(window.box)
     patch = _Patch.of(image, mask, box, resize_pixels(painting, window.box.size)[box.relative_to(window.box).slices])
@@ -106,7 +110,9 @@ def outside_mask_changed_pixels(canonical: CanonicalImage, result: Strips, mask:
     if mask.shape != (canonical.size.height, canonical.size.width):
         height, width = mask.shape
         raise InvalidRequest(
-            f"mask is {width}x{height}, image is {canonical.size}", code="mask_size_mismatch", field="mask"
+            sentence("mask is {width}x{height}, image is {size}", width=width, height=height, size=canonical.size),
+            code="mask_size_mismatch",
+            field="mask",
         )
     changed = 0
     for top, rows in result.strips():

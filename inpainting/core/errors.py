@@ -13,9 +13,13 @@ OUT_OF_MEMORY = "gpu_out_of_memory"
 
 
 class PaintingError(Exception):
-    """Base of all errors with a code. `field`, `limit` and `actual` describe the refused value, where there is one."""
+    """Base of all errors with a code. `field`, `limit` and `actual` describe the refused value, where there is one.
+
+    not_loaded: the slug of the model or adapter whose files this machine could not load, where that is the reason.
+    """
 
     default_code: ClassVar[str]
+    not_loaded: str = ""
 
     def __init__(
         self,

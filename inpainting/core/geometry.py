@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +19,9 @@ class Size:
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
-            raise InvalidRequest(f"an image is at least 1x1, got {self.width}x{self.height}")
+            raise InvalidRequest(
+                sentence("an image is at least 1x1, got {width}x{height}", width=self.width, height=self.height)
+            )
 
     def __str__(self) -> str:
         return f"{self.width}x{self.height}"
@@ -34,6 +38,11 @@ class Size:
     def shorter(self) -> int:
         return min(self.width, self.height)
 
+    def within(self, bounds: Size) -> Size:
+        """Return the largest size of this ratio within the bounds, rounded, at least 1x1."""
+        scale = min(Fraction(bounds.width, self.width), Fraction(bounds.height, self.height))
+        return Size(max(1, round(self.width * scale)), max(1, round(self.height * scale)))
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -46,7 +55,7 @@ class Box:
 
     def __post_init__(self) -> None:
         if self.right <= self.left or self.bottom <= self.top:
-            raise InvalidRequest(f"a box holds at least one pixel, got {self}")
+            raise InvalidRequest(sentence("a box holds at least one pixel, got {self}", self=self))
 
     @property
     def size(self) -> Size:
@@ -216,7 +225,9 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     Raises InvalidRequest when `mask_bounds` extends beyond the image.
     """
     if not Box.whole(image).contains(mask_bounds):
-        raise InvalidRequest(f"{mask_bounds} extends beyond the image of {image}")
+        raise InvalidRequest(
+            sentence("{mask_bounds} extends beyond the image of {image}", mask_bounds=mask_bounds, image=image)
+        )
     margin = max(1, rule.min_context, math.ceil(rule.context * mask_bounds.size.longer))
     box = mask_bounds.expanded(margin).clipped(Box.whole(image))
     if rule.exact is not None:

@@ -80,6 +80,11 @@ class CanonicalImage:
         """The alpha channel [height, width], or None where the image has none."""
         return self.pixels[:, :, -1] if self.has_alpha else None
 
+    @property
+    def is_opaque(self) -> bool:
+        """Whether no pixel is transparent, not even in part."""
+        return self.alpha is None or bool(self.alpha.min() == np.iinfo(self.alpha.dtype).max)
+
     def rows(self, top: int, bottom: int) -> Pixels:
         """Return rows top to bottom of the pixels, read-only."""
         return self.pixels[top:bottom]

@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from inpainting.core import masks
-from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
+from inpainting.core.adapter_uses import CONTROLS
 from inpainting.core.codecs import DecodedImage, IntakeLimits
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
 from inpainting.core.conditioning_images import prepare_control_image, prepare_whole_image
@@ -17,6 +17,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint, extend
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import pmark
 
 NO_IMAGES: Mapping[str, DecodedImage] = MappingProxyType({})
 
@@ -34,14 +35,17 @@ def build_request(
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """Build the request, with warnings about its images. A mask of another size is scaled to the image.
 
-    mask: None repaints the whole image; with `outpaint`, the border alone.
+    mask: None repaints the whole image; with `outpaint`, the border alone; with the polarity
+        `transparent_image_repaints`, where the image is transparent.
     conditioning_images: by their names in `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged,
         limits of the canvas: see `outpainting.extend`.
     """
     canonical, pixels, placement = image.image, None, None
-    has_mask = mask is not None or outpaint is not None
+    has_mask = mask is not None or outpaint is not None or not polarity.needs_mask
     warnings = list(image.warnings)
-    if mask is not None:
+    if mask is None and not polarity.needs_mask:
+        canonical, pixels = masks.split_transparency(canonical)
+    elif mask is not None:
         pixels = masks.normalise(mask.image, polarity=polarity, size=canonical.size)
         scaled = masks.scaling_note(mask.image.size, canonical.size)
         warnings += [*mask.warnings, *([scaled] if scaled else [])]
@@ -72,7 +76,7 @@ def prepare_conditioning_images(
         warnings += decoded.warnings
         if name in CONTROLS.images:
             prepared[name] = prepare_control_image(decoded.image, size)
-            scaled = masks.scaling_note(decoded.image.size, size, noun=IMAGE_LABELS[name].lower())
+            scaled = masks.scaling_note(decoded.image.size, size, noun=pmark("a file that was sent", "control image"))
             warnings += [scaled] if scaled else []
         else:
             prepared[name] = prepare_whole_image(decoded.image)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import Mask
+from inpainting.core.sentences import Sentence, mark, sentence
 from inpainting.core.validation import check_count
 
 MAX_CORNERS = 200_000
@@ -41,11 +42,11 @@ class MaskBudget:
         self.spent: Counter[str] = Counter()
         # Each corner of a path has at most two commands, L and Z, and two numbers of two runs of digits, "12.5".
         self.limits = {
-            "commands": 2 * MAX_CORNERS,
-            "runs of digits": 4 * MAX_CORNERS,
-            "runs": MAX_RUNS,
-            "rows crossed by outlines": MAX_CROSSINGS,
-            "pixels": max_pixels,
+            mark("commands"): 2 * MAX_CORNERS,
+            mark("runs of digits"): 4 * MAX_CORNERS,
+            mark("runs"): MAX_RUNS,
+            mark("rows crossed by outlines"): MAX_CROSSINGS,
+            mark("pixels"): max_pixels,
         }
 
     def spend(self, what: str, count: int) -> None:
@@ -53,7 +54,12 @@ class MaskBudget:
         self.spent[what] += count
         if self.spent[what] > self.limits[what]:
             raise InvalidRequest(
-                f"The masks of the request have {self.spent[what]} {what}; at most {self.limits[what]} are allowed.",
+                sentence(
+                    "The masks of the request have {count} {what}; at most {most} are allowed.",
+                    count=self.spent[what],
+                    what=Sentence(what),
+                    most=self.limits[what],
+                ),
                 code="mask_too_complex",
                 field="mask",
                 limit=self.limits[what],
@@ -70,7 +76,9 @@ def run_lengths(mask: Mask) -> list[int]:
     pixels = (mask > 0).ravel(order="F")
     changes = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1
     if len(changes) >= MAX_RUNS:
-        message = f"The mask has {len(changes) + 1} runs; at most {MAX_RUNS} are allowed."
+        message = sentence(
+            "The mask has {count} runs; at most {max_runs} are allowed.", count=len(changes) + 1, max_runs=MAX_RUNS
+        )
         raise InvalidRequest(message, code="mask_too_complex", field="format", limit=MAX_RUNS, actual=len(changes) + 1)
     edges = np.concatenate(([0], changes, [pixels.size]))
     lengths: list[int] = np.diff(edges).tolist()
@@ -80,7 +88,11 @@ def run_lengths(mask: Mask) -> list[int]:
 def mask_of_run_lengths(lengths: Sequence[int], size: Size) -> Mask:
     """Return the mask of COCO's uncompressed `counts`. Raises InvalidRequest unless the lengths add up to the size."""
     if not all(type(length) is int and 0 <= length <= size.area for length in lengths) or sum(lengths) != size.area:
-        message = f"The counts of a run-length mask of {size} must be whole numbers that add up to {size.area}."
+        message = sentence(
+            "The counts of a run-length mask of {size} must be whole numbers that add up to {area}.",
+            size=size,
+            area=size.area,
+        )
         raise InvalidRequest(message, code="mask_invalid", field="mask")
     values = np.zeros(len(lengths), np.uint8)
     values[1::2] = 255
@@ -122,7 +134,9 @@ def decompress_run_lengths(text: str, budget: MaskBudget) -> list[int]:
     else:
         if not shift:
             return lengths
-    raise InvalidRequest("The counts of the run-length mask are not COCO's text.", code="mask_invalid", field="mask")
+    raise InvalidRequest(
+        sentence("The counts of the run-length mask are not COCO's text."), code="mask_invalid", field="mask"
+    )
 
 
 def outlines(mask: Mask) -> list[Ring]:
@@ -142,7 +156,11 @@ def outlines(mask: Mask) -> list[Ring]:
     repeats = 1 + crossing[y, x]
     y, x = np.repeat(y, repeats), np.repeat(x, repeats)  # two outlines touch where pixels touch by a corner
     if len(x) > MAX_CORNERS:
-        message = f"The outlines of the mask have {len(x)} corners; at most {MAX_CORNERS} are allowed."
+        message = sentence(
+            "The outlines of the mask have {count} corners; at most {max_corners} are allowed.",
+            count=len(x),
+            max_corners=MAX_CORNERS,
+        )
         raise InvalidRequest(message, code="mask_too_complex", field="format", limit=MAX_CORNERS, actual=len(x))
     along_row, along_column = _pairs(np.lexsort((x, y))), _pairs(np.lexsort((y, x)))
     corners = np.stack((x, y), axis=1).astype(np.float64)
@@ -210,7 +228,7 @@ def rings_of_path(path: str, budget: MaskBudget) -> list[Ring]:
 
     Raises InvalidRequest for curves, for malformed paths, above MAX_PATH_CHARACTERS or MAX_CORNERS, and over budget.
     """
-    check_count("mask", len(path), MAX_PATH_CHARACTERS, f"The path has {len(path)} characters")
+    check_count("mask", len(path), MAX_PATH_CHARACTERS, sentence("The path has {count} characters", count=len(path)))
     codes = _ascii(path)
     is_digit = (codes >= ord("0")) & (codes <= ord("9"))
     budget.spend("commands", int(np.count_nonzero((codes | 32) - np.uint8(ord("a")) < 26)))
@@ -253,7 +271,7 @@ def _segments(path: str) -> Iterable[tuple[str, list[float]]]:
         wrong = [name for name, numbers in found if not _has_its_numbers(name, numbers)]
         if not wrong and (not found or found[0][0].upper() == "M"):
             return found
-    message = "The path must consist of straight lines: M, L, H, V and Z with their coordinates, M first."
+    message = sentence("The path must consist of straight lines: M, L, H, V and Z with their coordinates, M first.")
     raise InvalidRequest(message, code="mask_invalid", field="mask")
 
 
@@ -271,8 +289,8 @@ def check_rings(rings: Iterable[Sequence[tuple[float, float]]]) -> list[Ring]:
     """Return the outlines as arrays. Raises InvalidRequest for coordinates beyond a million and above MAX_CORNERS."""
     arrays = [np.asarray(ring, np.float64).reshape(-1, 2) for ring in rings]
     corners = sum(map(len, arrays))
-    check_count("mask", corners, MAX_CORNERS, f"The outlines have {corners} corners")
+    check_count("mask", corners, MAX_CORNERS, sentence("The outlines have {count} corners", count=corners))
     if not (np.abs(np.concatenate([np.empty((0, 2)), *arrays])) <= 1e6).all():  # NaN is refused as well
-        message = "The coordinates of an outline must lie between -1000000 and 1000000."
+        message = sentence("The coordinates of an outline must lie between -1000000 and 1000000.")
         raise InvalidRequest(message, code="field_out_of_range", field="mask")
     return arrays

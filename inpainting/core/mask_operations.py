@@ -17,6 +17,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import row_strips
 from inpainting.core.image import Mask
+from inpainting.core.sentences import sentence
 from inpainting.core.validation import check_range
 
 FIELD = "operations"
@@ -102,7 +103,9 @@ class Operation:
     def __post_init__(self) -> None:
         if self.name not in NAMES:
             name = self.name[:60].encode(errors="replace").decode()
-            message = f"There is no operation “{name}”; the operations are: {', '.join(NAMES)}."
+            message = sentence(
+                "There is no operation “{name}”; the operations are: {names}.", name=name, names=", ".join(NAMES)
+            )
             raise InvalidRequest(message, field=FIELD)
         if self.name in NUMERIC:
             check_range(self.name, self.number, 1, NUMERIC[self.name].highest, field=FIELD)
@@ -111,7 +114,9 @@ class Operation:
     def number(self) -> int:
         number = NUMERIC[self.name].default if self.pixels is None else self.pixels
         if number is None:
-            raise InvalidRequest(f"{self.name} needs pixels, a whole number.", code="field_missing", field=FIELD)
+            raise InvalidRequest(
+                sentence("{name} needs pixels, a whole number.", name=self.name), code="field_missing", field=FIELD
+            )
         return number
 
     @property
@@ -131,9 +136,16 @@ class Operation:
         if not self.combines:
             return masks.invert(mask)
         if other is None:
-            raise InvalidRequest(f"{self.name} needs a mask.", code="field_missing", field=FIELD)
+            raise InvalidRequest(sentence("{name} needs a mask.", name=self.name), code="field_missing", field=FIELD)
         if other.shape != mask.shape:
             (height, width), (own_height, own_width) = other.shape, mask.shape
-            message = f"The mask to {self.name} is {width}x{height}, the mask {own_width}x{own_height}."
+            message = sentence(
+                "The mask to {name} is {width}x{height}, the mask {own_width}x{own_height}.",
+                name=self.name,
+                width=width,
+                height=height,
+                own_width=own_width,
+                own_height=own_height,
+            )
             raise InvalidRequest(message, code="mask_size_mismatch", field=FIELD)
         return COMBINING[self.name](mask, other)

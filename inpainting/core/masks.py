@@ -6,6 +6,7 @@ The canonical form is [height, width] of 8 bits, 255 = repaint, 0 = keep, grey =
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from enum import StrEnum
 
 import cv2
@@ -19,7 +20,10 @@ from inpainting.core.feathering import STRIP_PIXELS, Feather, squared_distances
 from inpainting.core.geometry import Box, Size, row_strips
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import Sentence, pmark, sentence
 
+MASK = pmark("a file that was sent", "mask")
+"""The word for a mask in messages."""
 MAX_MASK_BYTES = 10 * 2**20
 """Largest mask file that is accepted, as the published API documents it."""
 NEARLY_FULL = 0.6
@@ -31,7 +35,15 @@ class MaskPolarity(StrEnum):
 
     BLACK_REPAINTS = "black_repaints"
     WHITE_REPAINTS = "white_repaints"
+    WHITE_REPAINTS_IGNORING_ALPHA = "white_repaints_ignoring_alpha"
+    """As `convert("L")` of Pillow reads a mask: transparent white repaints too."""
     TRANSPARENT_REPAINTS = "transparent_repaints"
+    TRANSPARENT_IMAGE_REPAINTS = "transparent_image_repaints"
+    """There is no mask: the transparent pixels of the image itself are repainted, and the result is opaque."""
+
+    @property
+    def needs_mask(self) -> bool:
+        return self is not MaskPolarity.TRANSPARENT_IMAGE_REPAINTS
 
 
 def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> Mask:
@@ -39,13 +51,27 @@ def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> M
 
     Colour is converted to luminance. Under the black or white polarity transparent pixels of a mask with alpha are kept
     (as if composited on the kept colour); `transparent_repaints` reads the alpha alone.
-    Raises InvalidRequest (`mask_has_no_alpha`) for that polarity and a mask without alpha.
+    Raises InvalidRequest: `mask_has_no_alpha` for that polarity and a mask without alpha, `field_invalid` for
+    `transparent_image_repaints`, by which no mask is read.
     """
+    if polarity is MaskPolarity.TRANSPARENT_IMAGE_REPAINTS:
+        raise InvalidRequest(
+            sentence(
+                "The mask polarity is transparent_image_repaints, which reads the transparency of the image itself, "
+                "and a "
+                "mask was sent too. Leave out the mask, or choose another mask polarity."
+            ),
+            field="mask_polarity",
+        )
     if polarity is MaskPolarity.TRANSPARENT_REPAINTS:
         if image.alpha is None:
             raise InvalidRequest(
-                "The mask polarity is transparent_repaints, but the mask has no transparency"
-                f" (its mode is {image.mode}). Send a PNG with alpha, or choose another mask polarity.",
+                sentence(
+                    "The mask polarity is transparent_repaints, but the mask has no transparency "
+                    "(its mode is {mode}). Send a PNG with alpha, or choose another mask "
+                    "polarity.",
+                    mode=image.mode,
+                ),
                 code="mask_has_no_alpha",
                 field="mask",
                 actual=image.mode,
@@ -55,9 +81,28 @@ def normalise(image: CanonicalImage, *, polarity: MaskPolarity, size: Size) -> M
         mask = luminance(to_8_bits(image.colour))
         if polarity is MaskPolarity.BLACK_REPAINTS:
             mask = 255 - mask
-        if image.alpha is not None:
+        if image.alpha is not None and polarity is not MaskPolarity.WHITE_REPAINTS_IGNORING_ALPHA:
             mask = cv2.multiply(mask, to_8_bits(image.alpha), scale=1 / 255).reshape(mask.shape)
     return scale_mask(mask, size)
+
+
+def split_transparency(image: CanonicalImage) -> tuple[CanonicalImage, Mask]:
+    """Return the image without its alpha, and the mask that repaints where it was transparent.
+
+    Raises InvalidRequest (`mask_has_no_alpha`) for an image without alpha.
+    """
+    if image.alpha is None:
+        raise InvalidRequest(
+            sentence(
+                "The transparent pixels of the image were to be repainted, and it has no "
+                "transparency (its mode is {mode}). Send a PNG with alpha, or a mask.",
+                mode=image.mode,
+            ),
+            code="mask_has_no_alpha",
+            field="image",
+            actual=image.mode,
+        )
+    return replace(image, pixels=image.colour), 255 - to_8_bits(image.alpha)
 
 
 def scale_mask(mask: Mask, size: Size) -> Mask:
@@ -83,14 +128,20 @@ def scale_mask(mask: Mask, size: Size) -> Mask:
     return np.asarray(mask, np.uint8).reshape(size.height, size.width)
 
 
-def scaling_note(mask: Size, image: Size, *, noun: str = "mask") -> str | None:
+def scaling_note(mask: Size, image: Size, *, noun: str = MASK) -> Sentence | None:
     """Return a warning that the mask, or the image called `noun`, was scaled to the image's size; None if it was
     not."""
     if mask == image:
         return None
-    note = f"The {noun} is {mask}, the image {image}: the {noun} was scaled to the image."
     stretch = (mask.width * image.height) / (mask.height * image.width)
-    return note if abs(math.log(stretch)) < 0.01 else f"{note} Their proportions differ, so its shapes were stretched."
+    values = {"noun": noun, "size": mask, "image": image}
+    if abs(math.log(stretch)) < 0.01:
+        return sentence("The {noun} is {size}, the image {image}: the {noun} was scaled to the image.", **values)
+    return sentence(
+        "The {noun} is {size}, the image {image}: the {noun} was scaled to the image. Their proportions differ, so its "
+        "shapes were stretched.",
+        **values,
+    )
 
 
 def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
@@ -98,7 +149,10 @@ def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
     grown = grow(mask, settings.mask_grow)
     if settings.mask_grow < 0 and mask.any() and not grown.any():
         raise InvalidRequest(
-            f"Nothing to repaint: shrinking the mask by {-settings.mask_grow} pixels leaves nothing of it.",
+            sentence(
+                "Nothing to repaint: shrinking the mask by {pixels} pixels leaves nothing of it.",
+                pixels=-settings.mask_grow,
+            ),
             code="mask_empty",
             field="mask_grow",
             actual=settings.mask_grow,
@@ -123,7 +177,7 @@ def nonempty_bounds(mask: Mask) -> Box:
     box = bounds(mask)
     if box is None:
         raise InvalidRequest(
-            "Nothing to repaint: the mask keeps every pixel. If it is meant the other way round, invert it.",
+            sentence("Nothing to repaint: the mask keeps every pixel. If it is meant the other way round, invert it."),
             code="mask_empty",
             field="mask",
         )

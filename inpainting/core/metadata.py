@@ -77,6 +77,8 @@ class ImageMetadata:
     # `tags`, `rights`: those that a result may keep; all others are dropped when the file is read.
     tags: tuple[ExifTag, ...] = ()
     rights: Rights = Rights()
+    digital_source_type: str = ""
+    """The address of IPTC's term for how a result came to be; "": its file does not say it."""
 
     @property
     def is_empty(self) -> bool:

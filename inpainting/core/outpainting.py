@@ -23,6 +23,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Placement, Size
 from inpainting.core.image import CanonicalImage, Mask, Pixels
 from inpainting.core.resizing import resize
+from inpainting.core.sentences import mark, pmark, sentence
 from inpainting.core.setting import EVERY_ENGINE, SettingGroup, rows_of, setting
 
 SIZE = re.compile(r"([1-9][0-9]{0,5})[xX]([1-9][0-9]{0,5})")
@@ -76,37 +77,41 @@ class Outpaint:
     Raises InvalidRequest for values out of range and for fields that contradict each other.
     """
 
-    left: int = _side(label="Outpaint left", help="Pixels to add on the left.")
-    top: int = _side(label="Outpaint top", help="Pixels to add above.")
-    right: int = _side(label="Outpaint right", help="Pixels to add on the right.")
-    bottom: int = _side(label="Outpaint bottom", help="Pixels to add below.")
+    left: int = _side(label=mark("Outpaint left"), help=mark("Pixels to add on the left."))
+    top: int = _side(label=mark("Outpaint top"), help=mark("Pixels to add above."))
+    right: int = _side(label=mark("Outpaint right"), help=mark("Pixels to add on the right."))
+    bottom: int = _side(label=mark("Outpaint bottom"), help=mark("Pixels to add below."))
     # "1536x1024".
     size: str | None = _canvas(
-        label="Outpaint to a size",
-        help="Size of the result, such as 1536x1024, in place of pixels for the sides.",
-        default_text="none",
+        label=mark("Outpaint to a size"),
+        help=mark("Size of the result, such as 1536x1024, in place of pixels for the sides."),
+        default_text=pmark("a size", "none"),
         max_length=13,
     )
     # "16:9"; the canvas is the smallest one of that ratio that holds the source image.
     ratio: str | None = _canvas(
-        label="Outpaint to a ratio",
-        help="Ratio of width to height, such as 16:9, in place of a size: pixels are added to the two sides that are "
-        "too short for it.",
-        default_text="none",
+        label=mark("Outpaint to a ratio"),
+        help=mark(
+            "Ratio of width to height, such as 16:9, in place of a size: pixels are added to the two sides that are "
+            "too short for it."
+        ),
+        default_text=pmark("a ratio", "none"),
         max_length=19,
     )
     # For size and ratio.
     anchor: str | None = _canvas(
-        label="Anchor",
-        help="Where the source image lies in the result, for outpaint_size and outpaint_ratio.",
+        label=mark("Anchor"),
+        help=mark("Where the source image lies in the result, for outpaint_size and outpaint_ratio."),
         default_text=Anchor.CENTER.value,
         choices=tuple(anchor.value for anchor in Anchor),
     )
     # For a size.
     fit: str | None = _canvas(
-        label="Fit",
-        help="For outpaint_size: scale_down makes a source image that is larger than the result smaller; contain also "
-        "enlarges a smaller one until it reaches two sides of the result.",
+        label=pmark("a setting", "Fit"),
+        help=mark(
+            "For outpaint_size: scale_down makes a source image that is larger than the result smaller; contain also "
+            "enlarges a smaller one until it reaches two sides of the result."
+        ),
         default_text=Fit.SCALE_DOWN.value,
         choices=tuple(fit.value for fit in Fit),
     )
@@ -119,15 +124,23 @@ class Outpaint:
         given = [f"outpaint_{name}" for name in (*SIDES, "size", "ratio") if getattr(self, name)]
         targets = [name for name in given if name in ("outpaint_size", "outpaint_ratio")]
         if targets and len(given) > 1:
-            raise InvalidRequest(f"{given[0]} and {targets[-1]} contradict each other: send one.", field=targets[-1])
+            raise InvalidRequest(
+                sentence("{one} and {other} contradict each other: send one.", one=given[0], other=targets[-1]),
+                field=targets[-1],
+            )
         if self.anchor and not targets:
-            raise _missing_error("anchor", "outpaint_size or outpaint_ratio")
+            raise InvalidRequest(
+                sentence("outpaint_anchor has no effect without outpaint_size or outpaint_ratio."),
+                field="outpaint_anchor",
+            )
         if self.fit and not self.size:
-            raise _missing_error("fit", "outpaint_size")
+            raise InvalidRequest(sentence("outpaint_fit has no effect without outpaint_size."), field="outpaint_fit")
         if self.size and not SIZE.fullmatch(self.size):
-            raise _malformed_error("size", "width and height in pixels, such as 1536x1024")
+            message = sentence("outpaint_size must be width and height in pixels, such as 1536x1024.")
+            raise InvalidRequest(message, field="outpaint_size")
         if self.ratio and not ((found := RATIO.fullmatch(self.ratio)) and float(found[1]) and float(found[2])):
-            raise _malformed_error("ratio", "width and height, such as 16:9")
+            message = sentence("outpaint_ratio must be width and height, such as 16:9.")
+            raise InvalidRequest(message, field="outpaint_ratio")
 
     @property
     def field(self) -> str:
@@ -141,9 +154,9 @@ class Outpaint:
             return Placement(canvas, source, _box(self.left, self.top, source))
         canvas, placed = self._canvas_of(source), source
         if self.size:
-            scale = min(Fraction(canvas.width, source.width), Fraction(canvas.height, source.height))
-            if scale < 1 or self.fit == Fit.CONTAIN:
-                placed = Size(max(1, round(source.width * scale)), max(1, round(source.height * scale)))
+            fits = source.width <= canvas.width and source.height <= canvas.height
+            if not fits or self.fit == Fit.CONTAIN:
+                placed = source.within(canvas)
         across, down = canvas.width - placed.width, canvas.height - placed.height
         return Placement(canvas, source, _box(*Anchor(self.anchor or Anchor.CENTER).offset(across, down), placed))
 
@@ -191,38 +204,38 @@ def extend(
     """
     placement = outpaint.placement(image.size)
     check_canvas(placement.canvas, image, field=outpaint.field, limits=limits)
+    canvas, box = place(image, placement), placement.box
+    band = np.full((placement.canvas.height, placement.canvas.width), 255, np.uint8)
+    band[box.slices] = 0 if mask is None else masks.scale_mask(mask, box.size)
+    if not (band.any() or placement.is_scaled or may_be_unchanged):
+        raise InvalidRequest(
+            sentence(
+                "Nothing to outpaint: the result would have the size of the image, {canvas}.", canvas=placement.canvas
+            ),
+            code="mask_empty",
+            field=outpaint.field,
+        )
+    return canvas, band, placement
+
+
+def place(image: CanonicalImage, placement: Placement) -> CanonicalImage:
+    """Return the canvas with the source image on it, scaled where the placement says so; its edge pixels continue."""
     placed, box = resize(image, placement.box.size), placement.box
     borders = (box.top, placement.canvas.height - box.bottom, box.left, placement.canvas.width - box.right)
     pixels = cv2.copyMakeBorder(np.ascontiguousarray(placed.pixels), *borders, cv2.BORDER_REPLICATE)
     pixels = pixels.reshape(placement.canvas.height, placement.canvas.width, -1)
-    band = np.full(pixels.shape[:2], 255, np.uint8)
-    band[box.slices] = 0 if mask is None else masks.scale_mask(mask, box.size)
-    if not (band.any() or placement.is_scaled or may_be_unchanged):
-        raise InvalidRequest(
-            f"Nothing to outpaint: the result would have the size of the image, {placement.canvas}.",
-            code="mask_empty",
-            field=outpaint.field,
-        )
-    return replace(image, pixels=cast(Pixels, pixels)), band, placement
+    return CanonicalImage(cast(Pixels, pixels), image.icc_profile, image.metadata)
 
 
 def check_canvas(canvas: Size, image: CanonicalImage, *, field: str, limits: IntakeLimits) -> None:
     """Raise InvalidImage, `image_dimensions`, for a canvas that is larger than an uploaded image may be."""
-    intake, kind = Intake(field, limits), " after outpainting"
+    intake = Intake(field, limits)
     if image.bits == 16:
-        max_pixels = limits.max_pixels_16_bit
-        intake.check_size(canvas.width, canvas.height, max_pixels=max_pixels, kind=f"{kind}, with 16 bits a channel")
+        kind = sentence(" after outpainting, with 16 bits a channel")
+        intake.check_size(canvas.width, canvas.height, max_pixels=limits.max_pixels_16_bit, kind=kind)
     else:
-        intake.check_size(canvas.width, canvas.height, kind=kind)
+        intake.check_size(canvas.width, canvas.height, kind=sentence(" after outpainting"))
 
 
 def _box(left: int, top: int, size: Size) -> Box:
     return Box(left, top, left + size.width, top + size.height)
-
-
-def _missing_error(name: str, other: str) -> InvalidRequest:
-    return InvalidRequest(f"outpaint_{name} has no effect without {other}.", field=f"outpaint_{name}")
-
-
-def _malformed_error(name: str, expected: str) -> InvalidRequest:
-    return InvalidRequest(f"outpaint_{name} must be {expected}.", field=f"outpaint_{name}")

@@ -12,6 +12,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import ImageMetadata
+from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import PaintSettings
 
 __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSettings"]
@@ -37,15 +38,26 @@ class InpaintRequest:
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:
-            raise InvalidRequest(f"a mask is [height, width] of 8 bits, got {self.mask.shape} {self.mask.dtype}")
+            raise InvalidRequest(
+                sentence(
+                    "a mask is [height, width] of 8 bits, got {shape} {dtype}",
+                    shape=self.mask.shape,
+                    dtype=self.mask.dtype,
+                )
+            )
         if self.mask.shape != self.image.pixels.shape[:2]:
             height, width = self.mask.shape
             raise InvalidRequest(
-                f"mask is {width}x{height}, image is {self.image.size}", code="mask_size_mismatch", field="mask"
+                sentence("mask is {width}x{height}, image is {size}", width=width, height=height, size=self.image.size),
+                code="mask_size_mismatch",
+                field="mask",
             )
         for name, image in self.conditioning_images.items():
             if name in CONTROLS.images and image.size != self.image.size:
-                raise InvalidRequest(f"{name} is {image.size}, image is {self.image.size}", field=name)
+                raise InvalidRequest(
+                    sentence("{name} is {size}, image is {size_2}", name=name, size=image.size, size_2=self.image.size),
+                    field=name,
+                )
         view = self.mask.view()
         view.flags.writeable = False
         object.__setattr__(self, "mask", view)

@@ -37,6 +37,18 @@ def resize(image: CanonicalImage, size: Size) -> CanonicalImage:
     return CanonicalImage(scaled, image.icc_profile, image.metadata)
 
 
+def middle(pixels: P, shape: Size) -> P:
+    """Return the largest part of pixels [height, width, …], in their middle, that has the shape of another size.
+
+    It is cut out before it is scaled: a strip one pixel wide would take gigabytes at the width of a result.
+    """
+    height, width = pixels.shape[:2]
+    factor = max(shape.width / width, shape.height / height)
+    kept = Size(max(1, round(shape.width / factor)), max(1, round(shape.height / factor)))
+    left, top = (width - kept.width) // 2, (height - kept.height) // 2
+    return cast(P, np.ascontiguousarray(pixels[top : top + kept.height, left : left + kept.width]))
+
+
 def resize_pixels(pixels: P, size: Size) -> P:
     """Return pixels [height, width, channels] at another size: area averages for shrinking, Lanczos for enlarging."""
     height, width = pixels.shape[:2]

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, get_args, get_origin, get_type_hints
 
 from inpainting.core.adapter_uses import ADAPTER_LISTS, LISTS_BY_SETTING, ControlUse, LoraUse
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import mark, sentence
 from inpainting.core.validation import check_count, check_range, check_slug, check_text
 
 P = ParamSpec("P")
@@ -51,15 +52,15 @@ LISTS_BY_ENTRY: Mapping[type, ValueType] = {
 class SettingGroup(StrEnum):
     """Headings under which forms and documents list the settings, in this order."""
 
-    PROMPT = "Prompt"
-    RESULT = "Results"
-    SAMPLING = "Sampling"
-    MASK = "Mask and working size"
-    MODEL = "Model and adapters"
-    CONTROLNET = "ControlNet"
-    IP_ADAPTER = "IP-Adapter"
-    SAFETY = "Safety checker"
-    OUTPAINT = "Outpainting"
+    PROMPT = mark("Prompt")
+    RESULT = mark("Results")
+    SAMPLING = mark("Sampling")
+    MASK = mark("Mask and working size")
+    MODEL = mark("Model and adapters")
+    CONTROLNET = mark("ControlNet")
+    IP_ADAPTER = mark("IP-Adapter")
+    SAFETY = mark("Safety checker")
+    OUTPAINT = mark("Outpainting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,11 @@ class Setting:
             check_range(self.name, value, *self.range)
         if self.choices and value not in self.choices:
             raise InvalidRequest(
-                f"There is no {self.name} of that name; there are: {', '.join(self.choices)}.",
+                sentence(
+                    "There is no {name} of that name; there are: {names}.",
+                    name=self.name,
+                    names=", ".join(self.choices),
+                ),
                 code=self.choice_code,
                 field=self.name,
             )
@@ -143,7 +148,8 @@ class Setting:
         A ControlNet-Union may be used once for each type, an IP-Adapter any number of times, each with its image.
         """
         if self.max_length is not None:
-            check_count(self.name, len(entries), self.max_length, f"{self.name} has {len(entries)} entries")
+            description = sentence("{name} has {count} entries", name=self.name, count=len(entries))
+            check_count(self.name, len(entries), self.max_length, description)
         if self.type is ValueType.ADAPTERS and LISTS_BY_SETTING[self.name].is_repeatable:
             return
         keys = [(entry.slug, entry.type) if isinstance(entry, ControlUse) else slug_of(entry) for entry in entries]
@@ -151,7 +157,7 @@ class Setting:
             if isinstance(key, str):
                 check_slug(key, field=self.name)
         if len(set(keys)) < len(keys):
-            raise InvalidRequest(f"{self.name} lists an entry more than once.", field=self.name)
+            raise InvalidRequest(sentence("{name} lists an entry more than once.", name=self.name), field=self.name)
 
 
 def slug_of(entry: Any) -> str:
@@ -178,7 +184,9 @@ def rows_of(declaration: type) -> tuple[Setting, ...]:
         row: Setting = declared.metadata["setting"]
         ignored_when = row.ignored_when
         if row.adapter:
-            ignored_when = IgnoredWhen(row.adapter, None, f"It has no effect unless {row.adapter} is set.")
+            ignored_when = IgnoredWhen(
+                row.adapter, None, sentence("It has no effect unless {adapter} is set.", adapter=row.adapter)
+            )
         rows.append(
             replace(
                 row,

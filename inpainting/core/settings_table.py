@@ -28,6 +28,7 @@ from inpainting.core.adapter_uses import (
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.metadata import KINDS_BY_CHOICE
+from inpainting.core.sentences import mark, pmark, sentence
 from inpainting.core.setting import (
     DIFFUSION,
     ERASE,
@@ -69,9 +70,11 @@ MASKED_CONTENT = ("original", "fill", "noise", "nothing")
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
 """Spellings of ModelsLab."""
 ALL_ENGINES = frozenset({EVERY_ENGINE})
-LOSSLESS = IgnoredWhen("output_format", "png", "PNG files are lossless, so their quality cannot be chosen.")
-FROM_NOISE = IgnoredWhen("strength", 1.0, "At a denoising strength of 1 nothing of the masked area is kept.")
-UNGUIDED = IgnoredWhen("guidance_scale", 1.0, "It has no effect at a guidance scale of 1, which turns guidance off.")
+LOSSLESS = IgnoredWhen("output_format", "png", mark("PNG files are lossless, so their quality cannot be chosen."))
+FROM_NOISE = IgnoredWhen("strength", 1.0, mark("At a denoising strength of 1 nothing of the masked area is kept."))
+UNGUIDED = IgnoredWhen(
+    "guidance_scale", 1.0, mark("It has no effect at a guidance scale of 1, which turns guidance off.")
+)
 
 
 _prompt = partial(setting, group=SettingGroup.PROMPT, default="", max_length=MAX_PROMPT_CHARACTERS)
@@ -92,345 +95,397 @@ class PaintSettings:
     """
 
     prompt: str = _prompt(
-        label="Prompt",
-        help="What should appear in the repainted area.",
-        placeholder="What should appear there",
-        auto_reason="There is a prompt",
+        label=mark("Prompt"),
+        help=mark("What should appear in the repainted area."),
+        placeholder=mark("What should appear there"),
+        auto_reason=mark("There is a prompt"),
     )
     negative_prompt: str = _prompt(
-        label="Negative prompt",
-        help="What should not appear.",
-        placeholder="What should not",
+        label=mark("Negative prompt"),
+        help=mark("What should not appear."),
+        placeholder=mark("What should not"),
         ignored_when=UNGUIDED,
     )
     num_images: int = _result(
-        label="Images",
-        help="Number of results.",
+        label=mark("Images"),
+        help=mark("Number of results."),
         default=1,
         range=(1, 8),
         aliases=("batch_size",),
         read_by=ALL_ENGINES,
     )
     seed: int = _result(
-        label="Seed",
-        help="The same request with the same seed gives the same result. Result n, counted from 0, uses seed + n.",
+        label=mark("Seed"),
+        help=mark(
+            "The same request with the same seed gives the same result. Result n, counted from 0, uses seed + n."
+        ),
         default=0,
-        default_text="random",
+        default_text=mark("random"),
         range=(0, MAX_SEED),
         read_by=frozenset({QUICK_FILL, DIFFUSION}),
     )
     output_format: str = _result(
-        label="File format",
-        help="The format of the result files. png is lossless; jpeg and webp are smaller, lossy copies of the PNG, "
-        "which is kept.",
+        label=mark("File format"),
+        help=mark(
+            "The format of the result files. png is lossless; jpeg and webp are smaller, lossy copies of the PNG, "
+            "which is kept."
+        ),
         default="png",
         choices=OUTPUT_FORMATS,
         spellings={"jpg": "jpeg"},
         read_by=ALL_ENGINES,
     )
     quality: int | None = _result(
-        label="File quality",
-        help="The quality of a JPEG or WebP file; 100 is the best and largest. The default is the quality that a JPEG "
-        f"source was saved with, between 75 and 98, and {DEFAULT_QUALITY} for other sources.",
-        default_text=f"the source's, else {DEFAULT_QUALITY}",
+        label=mark("File quality"),
+        help=sentence(
+            "The quality of a JPEG or WebP file; 100 is the best and largest. The "
+            "default is the quality that a JPEG source was saved with, between 75 and "
+            "98, and {default_quality} for other sources.",
+            default_quality=DEFAULT_QUALITY,
+        ),
+        default_text=sentence("the source's, else {default_quality}", default_quality=DEFAULT_QUALITY),
         range=(1, 100),
         read_by=ALL_ENGINES,
         ignored_when=LOSSLESS,
     )
     max_file_kilobytes: int | None = _result(
-        label="Largest file",
-        help="The quality is lowered until the JPEG or WebP file has at most this many kilobytes of 1000 bytes.",
-        default_text="any size",
+        label=mark("Largest file"),
+        help=mark("The quality is lowered until the JPEG or WebP file has at most this many kilobytes of 1000 bytes."),
+        default_text=mark("any size"),
         unit="kB",
         range=(1, 100_000),
         read_by=ALL_ENGINES,
         ignored_when=LOSSLESS,
     )
     keep_metadata: str | None = _result(
-        label="Keep metadata",
-        help="The metadata of the source that the result files keep: copyright is the EXIF author and copyright, and "
-        "the rights in XMP; all adds date, camera and lens; all_with_gps adds the position. No other metadata is kept. "
-        "GIF and BMP sources have none.",
-        default_text="none",
+        label=mark("Keep metadata"),
+        help=mark(
+            "The metadata of the source that the result files keep: copyright is the EXIF author and copyright, and "
+            "the rights in XMP; all adds date, camera and lens; all_with_gps adds the position. No other "
+            "metadata is kept. "
+            "GIF and BMP sources have none."
+        ),
+        default_text=pmark("the metadata", "none"),
         choices=tuple(KINDS_BY_CHOICE),
         read_by=ALL_ENGINES,
     )
     preset: str | None = _sampling(
-        label="Quality",
-        help="draft paints with a few LCM steps and a tiny VAE, rough and fast; steps, guidance_scale, scheduler and "
-        "vae take precedence where they are sent as well.",
-        default_text="full",
+        label=mark("Quality"),
+        help=mark(
+            "draft paints with a few LCM steps and a tiny VAE, rough and fast; steps, guidance_scale, scheduler and "
+            "vae take precedence where they are sent as well."
+        ),
+        default_text=mark("full"),
         choices=PRESETS,
-        auto_reason="A preset was requested",
+        auto_reason=mark("A preset was requested"),
     )
     strength: float | None = _sampling(
-        label="Denoising strength",
-        help="0 keeps the masked area as it is, 1 replaces it freely.",
-        default_text="1 for models trained to fill a mask and with an inpainting ControlNet, "
-        f"{DEFAULT_STRENGTH:g} for others",
+        label=mark("Denoising strength"),
+        help=mark("0 keeps the masked area as it is, 1 replaces it freely."),
+        default_text=sentence(
+            "1 for models trained to fill a mask and with an inpainting ControlNet, {default_strength:g} for others",
+            default_strength=DEFAULT_STRENGTH,
+        ),
         range=(0.0, 1.0),
         step=0.01,
         public_name="denoising_strength",
     )
     steps: int | None = _sampling(
-        label="Steps",
-        help="Number of denoising steps.",
-        default_text="the model's",
+        label=pmark("sampling", "Steps"),
+        help=mark("Number of denoising steps."),
+        default_text=pmark("the steps", "the model's"),
         range=(1, 150),
     )
     guidance_scale: float | None = _sampling(
-        label="Guidance scale",
-        help="How closely the prompt is followed; 1 turns guidance off. Most models take up to 20.",
-        default_text="the model's",
+        label=mark("Guidance scale"),
+        help=mark("How closely the prompt is followed; 1 turns guidance off. Most models take up to 20."),
+        default_text=pmark("the guidance scale", "the model's"),
         range=(1.0, 100.0),
         aliases=("cfg_scale",),
     )
     guidance_start: float | None = _sampling(
-        label="Guided from",
-        help="The share of the steps after which guidance begins; 0 is the first step.",
+        label=mark("Guided from"),
+        help=mark("The share of the steps after which guidance begins; 0 is the first step."),
         default_text="0",
         unit="share of the steps",
         range=(0.0, 1.0),
         ignored_when=UNGUIDED,
     )
     guidance_end: float | None = _sampling(
-        label="Guided until",
-        help="The share of the steps after which guidance ends; 1 is the last step. It must be above guidance_start.",
+        label=mark("Guided until"),
+        help=mark(
+            "The share of the steps after which guidance ends; 1 is the last step. It must be above guidance_start."
+        ),
         default_text="1",
         unit="share of the steps",
         range=(0.0, 1.0),
         ignored_when=UNGUIDED,
     )
     guidance_rescale: float | None = _sampling(
-        label="Guidance rescale",
-        help="How far the guided prediction is rescaled to the standard deviation of the prompted one, against "
-        "overexposure (Lin et al. 2023, section 3.4); 0 is off.",
-        default_text="0; 0.7 for models whose noise schedule ends in pure noise",
+        label=mark("Guidance rescale"),
+        help=mark(
+            "How far the guided prediction is rescaled to the standard deviation of the prompted one, against "
+            "overexposure (Lin et al. 2023, section 3.4); 0 is off."
+        ),
+        default_text=mark("0; 0.7 for models whose noise schedule ends in pure noise"),
         range=(0.0, 1.0),
         ignored_when=UNGUIDED,
     )
     scheduler: str | None = _sampling(
-        label="Scheduler",
-        help=f"One of {', '.join(ALL_SCHEDULERS)}.",
-        default_text="the model's",
+        label=mark("Scheduler"),
+        help=sentence("One of {names}.", names=", ".join(ALL_SCHEDULERS)),
+        default_text=pmark("the scheduler", "the model's"),
         choices=ALL_SCHEDULERS,
         choice_code="scheduler_not_found",
     )
     use_karras_sigmas: bool | None = _sampling(
-        label="Karras sigmas",
-        help="Space the noise levels as Karras et al. 2022 do, where the scheduler supports it.",
-        default_text="the model's",
+        label=mark("Karras sigmas"),
+        help=mark("Space the noise levels as Karras et al. 2022 do, where the scheduler supports it."),
+        default_text=pmark("the sigmas", "the model's"),
     )
     algorithm_type: str | None = _sampling(
-        label="Algorithm type",
-        help="The variant of the DPM solvers; other schedulers ignore it.",
-        default_text="the model's",
+        label=mark("Algorithm type"),
+        help=mark("The variant of the DPM solvers; other schedulers ignore it."),
+        default_text=pmark("the algorithm", "the model's"),
         choices=ALGORITHM_TYPES,
         spellings=ALGORITHM_SPELLINGS,
     )
     lanpaint_steps: int | None = _sampling(
-        label="LanPaint steps",
-        help="Langevin steps at each noise level (LanPaint, Zheng et al. 2025), by which models that are not trained "
-        "to fill a mask follow what is around it, at a denoising strength of 1 too. Each step then runs the model 1 + "
-        "N times and is Euler's at the scheduler's noise levels. 5 is a good start; 0 is off.",
+        label=mark("LanPaint steps"),
+        help=mark(
+            "Langevin steps at each noise level (LanPaint, Zheng et al. 2025), by which models that are not trained "
+            "to fill a mask follow what is around it, at a denoising strength of 1 too. Each step then runs "
+            "the model 1 + "
+            "N times and is Euler's at the scheduler's noise levels. 5 is a good start; 0 is off."
+        ),
         default_text="0",
         range=(0, 20),
     )
     clip_skip: int | None = _sampling(
-        label="Clip skip",
-        help="The layer of the text encoder that is used, counted from the end; 1 is the last.",
+        label=mark("Clip skip"),
+        help=mark("The layer of the text encoder that is used, counted from the end; 1 is the last."),
         default_text="1",
         range=(1, 8),
     )
     cache: str | None = _sampling(
-        label="Skip blocks",
-        help="Faster, and a little different: a step in which the first block of the transformer changes little takes "
-        "from an earlier step what the other blocks add. For models of many steps.",
-        default_text="off",
+        label=mark("Skip blocks"),
+        help=mark(
+            "Faster, and a little different: a step in which the first block of the transformer changes little takes "
+            "from an earlier step what the other blocks add. For models of many steps."
+        ),
+        default_text=pmark("a setting", "off"),
         choices=CACHE_LEVELS,
     )
     step_down: bool | None = _sampling(
-        label="Fallback if memory is short",
-        help="Let a smaller engine paint if the device's memory is too small for the model; the metadata reports it.",
-        default_text="off",
+        label=mark("Fallback if memory is short"),
+        help=mark(
+            "Let a smaller engine paint if the device's memory is too small for the model; the metadata reports it."
+        ),
+        default_text=pmark("a setting", "off"),
         no_option="The CLI has no such option: it reports the lack of memory.",
     )
     mask_grow: int = _mask(
-        label="Grow mask",
-        help="Pixels by which the mask grows; a negative number shrinks it.",
+        label=mark("Grow mask"),
+        help=mark("Pixels by which the mask grows; a negative number shrinks it."),
         default=0,
         unit="px",
         range=(-256, 256),
         read_by=ALL_ENGINES,
     )
     mask_blur: int = _mask(
-        label="Fade mask",
-        help="Width of the ramp, inward from the edge of the mask, over which the result fades in. A diffusion model "
-        "paints the outer part of the ramp in its last steps only.",
+        label=mark("Fade mask"),
+        help=mark(
+            "Width of the ramp, inward from the edge of the mask, over which the result fades in. A diffusion model "
+            "paints the outer part of the ramp in its last steps only."
+        ),
         default=0,
         unit="px",
         range=(0, 256),
         read_by=ALL_ENGINES,
     )
     include_shadow: bool = _mask(
-        label="With its shadow",
-        help="Repaint the cast shadow and the mirror image of what is marked as well, where they are found.",
+        label=mark("With its shadow"),
+        help=mark("Repaint the cast shadow and the mirror image of what is marked as well, where they are found."),
         default=False,
-        default_text="off",
+        default_text=pmark("a setting", "off"),
         read_by=ALL_ENGINES,
     )
     masked_content: str | None = _mask(
-        label="Masked content",
-        help="What the model starts from in the masked area: the original, fill (quick-fill continues the "
-        "surroundings), noise, or nothing (uniform grey).",
-        default_text="original",
+        label=mark("Masked content"),
+        help=mark(
+            "What the model starts from in the masked area: the original, fill (quick-fill continues the "
+            "surroundings), noise, or nothing (uniform grey)."
+        ),
+        default_text=mark("original"),
         choices=MASKED_CONTENT,
         ignored_when=FROM_NOISE,
     )
     width: int | None = _mask(
-        label="Work width",
-        help="Width at which the model paints; the result keeps the size of the image.",
-        default_text="the model's",
+        label=mark("Work width"),
+        help=mark("Width at which the model paints; the result keeps the size of the image."),
+        default_text=pmark("the width", "the model's"),
         unit="px",
         range=(64, 2048),
     )
     height: int | None = _mask(
-        label="Work height",
-        help="Height at which the model paints; the result keeps the size of the image.",
-        default_text="the model's",
+        label=mark("Work height"),
+        help=mark("Height at which the model paints; the result keeps the size of the image."),
+        default_text=pmark("the height", "the model's"),
         unit="px",
         range=(64, 2048),
     )
     only_masked_padding: int | None = _mask(
-        label="Mask padding",
-        help="Pixels of the image around the mask that the model sees. It sees more where the shape of its image or "
-        "max_upscaling asks for it.",
-        default_text="automatic",
+        label=mark("Mask padding"),
+        help=mark(
+            "Pixels of the image around the mask that the model sees. It sees more where the shape of its image or "
+            "max_upscaling asks for it."
+        ),
+        default_text=mark("automatic"),
         unit="px",
         range=(0, 1024),
     )
     max_upscaling: float | None = _mask(
-        label="Largest upscaling",
-        help="How many times a small masked area and its surroundings are scaled up at most for the model, which then "
-        "paints it with the detail of a whole image; 1 paints at the image's own scale.",
+        label=mark("Largest upscaling"),
+        help=mark(
+            "How many times a small masked area and its surroundings are scaled up at most for the model, which then "
+            "paints it with the detail of a whole image; 1 paints at the image's own scale."
+        ),
         default_text="4",
         range=(1.0, 16.0),
     )
     model: str | None = _model(
-        label="Model",
-        help="The installed model that paints.",
-        default_text="the server's default",
+        label=mark("Model"),
+        help=mark("The installed model that paints."),
+        default_text=mark("the server's default"),
         catalog_kind="checkpoint",
         read_by=frozenset({ERASE, DIFFUSION}),
-        auto_reason="A model was requested",
+        auto_reason=mark("A model was requested"),
     )
     loras: tuple[LoraUse, ...] = _model(
-        label="LoRAs and their weights",
-        help=f"Installed LoRAs and their weights, {LORA_WEIGHTS[0]:g} to {LORA_WEIGHTS[1]:g} (default 1), for models "
-        "of their family.",
+        label=mark("LoRAs and their weights"),
+        help=sentence(
+            "Installed LoRAs and their weights, {value:g} to {value_2:g} (default 1), for models of their family.",
+            value=LORA_WEIGHTS[0],
+            value_2=LORA_WEIGHTS[1],
+        ),
         default=(),
         max_length=MAX_LORAS,
         option="lora",
-        auto_reason="LoRAs were requested",
+        auto_reason=mark("LoRAs were requested"),
     )
     embeddings: tuple[str, ...] = _model(
-        label="Embeddings",
-        help="Installed textual-inversion embeddings; <slug> in a prompt stands for the embedding.",
+        label=mark("Embeddings"),
+        help=mark("Installed textual-inversion embeddings; <slug> in a prompt stands for the embedding."),
         default=(),
         max_length=MAX_EMBEDDINGS,
         catalog_kind="embedding",
         option="embedding",
-        auto_reason="Embeddings were requested",
+        auto_reason=mark("Embeddings were requested"),
     )
     vae: str | None = _model(
-        label="VAE",
-        help="An installed VAE in place of the model's own, for models of its family.",
-        default_text="the model's own",
+        label=mark("VAE"),
+        help=mark("An installed VAE in place of the model's own, for models of its family."),
+        default_text=mark("the model's own"),
         catalog_kind="vae",
-        auto_reason="A VAE was requested",
+        auto_reason=mark("A VAE was requested"),
     )
     control: str | None = _controlnet(
-        label="ControlNet",
-        help="An installed ControlNet. It is conditioned on control_image, or on the image itself where its "
-        "input can be computed.",
-        default_text="none",
+        label=mark("ControlNet"),
+        help=mark(
+            "An installed ControlNet. It is conditioned on control_image, or on the image itself where its "
+            "input can be computed."
+        ),
+        default_text=pmark("a ControlNet", "none"),
         catalog_kind="controlnet",
-        auto_reason="A ControlNet was requested",
+        auto_reason=mark("A ControlNet was requested"),
     )
     control_strength: float | None = _controlnet(
-        label="ControlNet strength",
-        help="The scale of the ControlNet's output.",
+        label=mark("ControlNet strength"),
+        help=mark("The scale of the ControlNet's output."),
         range=CONTROL_STRENGTHS,
         adapter="control",
         adapter_default=1.0,
     )
     control_start: float | None = _controlnet(
-        label="ControlNet start",
-        help="The share of the steps after which the ControlNet begins; 0 is the first step.",
+        label=mark("ControlNet start"),
+        help=mark("The share of the steps after which the ControlNet begins; 0 is the first step."),
         unit="share of the steps",
         range=(0.0, 1.0),
         adapter="control",
         adapter_default=0.0,
     )
     control_end: float | None = _controlnet(
-        label="ControlNet end",
-        help="The share of the steps after which the ControlNet ends; 1 is the last step.",
+        label=mark("ControlNet end"),
+        help=mark("The share of the steps after which the ControlNet ends; 1 is the last step."),
         unit="share of the steps",
         range=(0.0, 1.0),
         adapter="control",
         adapter_default=1.0,
     )
     control_type: str | None = _controlnet(
-        label="Control type",
-        help="The kind of control image of a ControlNet-Union, which was trained on several; tile and inpaint only "
-        "of those trained on them. For canny and inpaint it is computed from the image.",
+        label=mark("Control type"),
+        help=mark(
+            "The kind of control image of a ControlNet-Union, which was trained on several; tile and inpaint only "
+            "of those trained on them. For canny and inpaint it is computed from the image."
+        ),
         choices=CONTROL_TYPES,
-        default_text="the ControlNet's own; canny for a Union",
+        default_text=mark("the ControlNet's own; canny for a Union"),
         adapter="control",
     )
     controls: tuple[ControlUse, ...] = _controlnet(
-        label="ControlNets",
-        help="Installed ControlNets that are applied together, each with strength, start, end and type. control and "
-        "its numbers are the first of them. Entry n is conditioned on control_image_n, without one on control_image.",
+        label=mark("ControlNets"),
+        help=mark(
+            "Installed ControlNets that are applied together, each with strength, start, end and type. control and "
+            "its numbers are the first of them. Entry n is conditioned on control_image_n, without one on "
+            "control_image."
+        ),
         default=(),
         max_length=MAX_CONTROLS,
-        auto_reason="ControlNets were requested",
+        auto_reason=mark("ControlNets were requested"),
     )
     ip_adapter: str | None = _ip_adapter(
-        label="IP-Adapter",
-        help="An installed IP-Adapter, which uses ip_adapter_image as an image prompt.",
-        default_text="none",
+        label=mark("IP-Adapter"),
+        help=mark("An installed IP-Adapter, which uses ip_adapter_image as an image prompt."),
+        default_text=pmark("an IP-Adapter", "none"),
         catalog_kind="ip-adapter",
-        auto_reason="An IP-Adapter was requested",
+        auto_reason=mark("An IP-Adapter was requested"),
     )
     ip_adapter_scale: float | None = _ip_adapter(
-        label="IP-Adapter scale",
-        help="The weight of the image prompt.",
+        label=mark("IP-Adapter scale"),
+        help=mark("The weight of the image prompt."),
         range=IP_ADAPTER_SCALES,
         adapter="ip_adapter",
         adapter_default=1.0,
     )
     ip_adapters: tuple[IPAdapterUse, ...] = _ip_adapter(
-        label="IP-Adapters",
-        help="Installed IP-Adapters that are applied together, each with a scale; one may be listed for several "
-        "images. ip_adapter and its scale are the first of them. Entry n uses ip_adapter_image_n as its image prompt.",
+        label=mark("IP-Adapters"),
+        help=mark(
+            "Installed IP-Adapters that are applied together, each with a scale; one may be listed for several "
+            "images. ip_adapter and its scale are the first of them. Entry n uses ip_adapter_image_n as its "
+            "image prompt."
+        ),
         default=(),
         max_length=MAX_IP_ADAPTERS,
-        auto_reason="IP-Adapters were requested",
+        auto_reason=mark("IP-Adapters were requested"),
     )
     safety_checker: bool | None = _safety(
-        label="Safety checker",
-        help="Check the results before they are shown, and hide those that are flagged. true turns the checker on; "
-        "false does not turn it off where the site has it on, which a warning reports. While it is on, no previews are "
-        "sent.",
-        default_text="the site's",
+        label=mark("Safety checker"),
+        help=mark(
+            "Check the results before they are shown, and hide those that are flagged. true turns the checker on; "
+            "false does not turn it off where the site has it on, which a warning reports. While it is on, "
+            "no previews are "
+            "sent."
+        ),
+        default_text=mark("the site's"),
         no_option="On the command line --safety-checker takes the type and turns the checker on.",
     )
     safety_checker_type: str | None = _safety(
-        label="Safety checker",
-        help="How a finding is hidden: the painted part is blurred, pixelated, made black, or replaced by grey with a "
-        "sentence. A type that hides less than the site's is replaced by the site's, with a warning.",
-        default_text="the site's, else sensitive_content_text",
+        label=mark("Safety checker"),
+        help=mark(
+            "How a finding is hidden: the painted part is blurred, pixelated, made black, or replaced by grey with a "
+            "sentence. A type that hides less than the site's is replaced by the site's, with a warning."
+        ),
+        default_text=mark("the site's, else sensitive_content_text"),
         choices=SAFETY_TYPES,
         option="safety-checker",
     )
@@ -443,12 +498,20 @@ class PaintSettings:
         start, end = self.guidance_start or 0.0, 1.0 if self.guidance_end is None else self.guidance_end
         if start >= end:
             raise InvalidRequest(
-                f"guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
+                sentence(
+                    "guidance_start is {start:g} and guidance_end {end:g}; it must start before it ends.",
+                    start=start,
+                    end=end,
+                ),
                 field="guidance_start",
             )
         if self.control_start is not None and self.control_end is not None and self.control_start > self.control_end:
             raise InvalidRequest(
-                f"control_start is {self.control_start}, after control_end, which is {self.control_end}.",
+                sentence(
+                    "control_start is {start}, after control_end, which is {end}.",
+                    start=self.control_start,
+                    end=self.control_end,
+                ),
                 field="control_start",
             )
         for adapters in ADAPTER_LISTS:
@@ -481,7 +544,7 @@ class PaintSettings:
         """
         unknown = sorted(values.keys() - {row.name for row in SETTINGS})
         if unknown:
-            raise InvalidRequest(f"Unknown settings: {', '.join(unknown)}.", field=unknown[0])
+            raise InvalidRequest(sentence("Unknown settings: {names}.", names=", ".join(unknown)), field=unknown[0])
         uses = {name: tuple(use(**entry) for entry in values.get(name, ())) for name, use in USES.items()}
         named = {**values, **uses, "embeddings": tuple(values.get("embeddings", ()))}
         stored = named.get("algorithm_type")

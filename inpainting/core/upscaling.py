@@ -11,6 +11,7 @@ from inpainting.core.codecs.intake import Intake, IntakeLimits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
+from inpainting.core.sentences import sentence
 from inpainting.core.validation import check_range
 
 DEFAULT_SCALE = 2.0
@@ -39,7 +40,9 @@ class Upscale:
             if (side := getattr(self, name)) is not None:
                 check_range(name, side, 1, MAX_SIDE)
                 if self.scale is not None:
-                    raise InvalidRequest(f"scale and {name} contradict each other: send one of them.", field=name)
+                    raise InvalidRequest(
+                        sentence("scale and {name} contradict each other: send one of them.", name=name), field=name
+                    )
 
     @property
     def field(self) -> str:
@@ -56,7 +59,12 @@ class Upscale:
         if by_width and by_height:
             if not math.isclose(by_width.height, by_height.height, rel_tol=SHAPE_TOLERANCE, abs_tol=1):
                 raise InvalidRequest(
-                    f"{self.width}x{self.height} is of another shape than the image, {image}. Send one of both.",
+                    sentence(
+                        "{width}x{height} is of another shape than the image, {image}. Send one of both.",
+                        width=self.width,
+                        height=self.height,
+                        image=image,
+                    ),
                     field="height",
                 )
             size = Size(by_width.width, by_height.height)
@@ -65,7 +73,13 @@ class Upscale:
         factor = max(size.width / image.width, size.height / image.height)
         if not 1 < factor <= SCALES[1]:
             raise InvalidRequest(
-                f"{size} is {factor:.2f} times the image of {image}; it must be larger, at most {SCALES[1]:g} times.",
+                sentence(
+                    "{size} is {factor:.2f} times the image of {image}; it must be larger, at most {value:g} times.",
+                    size=size,
+                    factor=factor,
+                    image=image,
+                    value=SCALES[1],
+                ),
                 code="field_out_of_range",
                 field=self.field,
                 limit=SCALES[1],
@@ -77,9 +91,9 @@ class Upscale:
         """Return the size of the result. Raises InvalidImage, `image_dimensions`, above the limits of images."""
         size, intake = self.size_of(image.size), Intake(self.field, limits)
         if image.bits == 16:
-            kind = " after upscaling, with 16 bits a channel"
+            kind = sentence(" after upscaling, with 16 bits a channel")
             return intake.check_size(size.width, size.height, max_pixels=limits.max_pixels_16_bit, kind=kind)
-        return intake.check_size(size.width, size.height, kind=" after upscaling")
+        return intake.check_size(size.width, size.height, kind=sentence(" after upscaling"))
 
 
 def upscale_from(values: Mapping[str, Any]) -> Upscale:

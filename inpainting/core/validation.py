@@ -6,6 +6,7 @@ import math
 import re
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 
 MAX_SLUG_CHARACTERS = 64
 SLUG = rf"^[a-z0-9][a-z0-9._-]{{0,{MAX_SLUG_CHARACTERS - 1}}}\Z"
@@ -16,17 +17,24 @@ MAX_DIGITS = 24
 
 def check_text(name: str, text: str, max_length: int) -> None:
     """Refuse a text of more than `max_length` characters, and one that cannot be stored as UTF-8."""
-    check_count(name, len(text), max_length, f"{name} has {len(text)} characters")
+    description = sentence("{name} has {count} characters", name=name, count=len(text))
+    check_count(name, len(text), max_length, description)
     if "\x00" in text or any(0xD800 <= ord(character) <= 0xDFFF for character in text):
-        raise InvalidRequest(f"{name} contains NUL or surrogate characters, which are not text.", field=name)
+        raise InvalidRequest(
+            sentence("{name} contains NUL or surrogate characters, which are not text.", name=name), field=name
+        )
 
 
 def check_slug(slug: str, *, field: str) -> None:
     """Refuse a malformed slug. The message does not repeat it, because it may not be printable."""
     if not re.match(SLUG, slug):
         raise InvalidRequest(
-            f"A slug in {field} is 1 to {MAX_SLUG_CHARACTERS} of the characters a-z 0-9 . _ - and begins with a letter "
-            "or a digit.",
+            sentence(
+                "A slug in {field} is 1 to {max_slug_characters} of the characters a-z 0-9 . "
+                "_ - and begins with a letter or a digit.",
+                field=field,
+                max_slug_characters=MAX_SLUG_CHARACTERS,
+            ),
             field=field,
         )
 
@@ -38,7 +46,7 @@ def check_count(name: str, count: int, limit: int, description: str) -> None:
     """
     if count > limit:
         raise InvalidRequest(
-            f"{description}; at most {limit} are allowed.",
+            sentence("{description}; at most {limit} are allowed.", description=description, limit=limit),
             code="field_out_of_range",
             field=name,
             limit=limit,
@@ -53,9 +61,18 @@ def check_range(name: str, value: float, lowest: float, highest: float, *, field
     """
     if not lowest <= value <= highest:
         text = abbreviate(value)
-        allowed = f"at most {highest}" if lowest == -math.inf else f"between {lowest} and {highest}"
+        if lowest == -math.inf:
+            message = sentence("{name} is {text}; it must be at most {highest}.", name=name, text=text, highest=highest)
+        else:
+            message = sentence(
+                "{name} is {text}; it must be between {lowest} and {highest}.",
+                name=name,
+                text=text,
+                lowest=lowest,
+                highest=highest,
+            )
         raise InvalidRequest(
-            f"{name} is {text}; it must be {allowed}.",
+            message,
             code="field_out_of_range",
             field=field or name,
             limit=highest if value > highest else lowest,

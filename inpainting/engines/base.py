@@ -17,6 +17,7 @@ from inpainting.core.geometry import Box, Window, WindowRule
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.network_calls import network_calls
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 
 
 class Queue(StrEnum):
@@ -145,6 +146,7 @@ class EngineDeclaration:
     # Raises InvalidRequest for settings that it cannot paint, and where a model or adapter is not installed.
     resolve: Callable[[PaintSettings, ModelCatalog], Resolution]
     library: str = ""  # the package that it computes with, which the extra of the engine's name installs; "" for none
+    model_label: str = ""  # of the choice of its model, for people; "" where it has none
 
     @property
     def is_installed(self) -> bool:
@@ -155,7 +157,7 @@ class EngineDeclaration:
         """Raise InvalidRequest, `engine_not_installed`, where its library is missing."""
         if not self.is_installed:
             raise InvalidRequest(
-                f"This installation has no {self.name} engine; “pip install .[{self.name}]” adds it.",
+                sentence("This installation has no {name} engine; “pip install .[{name}]” adds it.", name=self.name),
                 code="engine_not_installed",
                 field="engine",
             )

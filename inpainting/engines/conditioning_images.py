@@ -11,18 +11,19 @@ from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, ModelS
 from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, REFERENCES, AdapterList
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
+from inpainting.core.sentences import Sentence, every, plural_sentence, sentence
 from inpainting.engines.base import Plan, SettingsPlan
 from inpainting.keepalive import run_in_thread
 from inpainting.preprocessors import control_image
 
 EXPECTED_IMAGES = {
-    ControlImageKind.DEPTH: "a depth map",
-    ControlImageKind.SCRIBBLE: "a drawing",
-    ControlImageKind.OPENPOSE: "a skeleton as OpenPose draws it",
-    ControlImageKind.LINEART: "a line drawing, white on black",
-    ControlImageKind.SOFTEDGE: "an image of soft edges, white on black",
-    ControlImageKind.NORMAL: "a map of surface normals",
-    ControlImageKind.SEGMENT: "a map of segments in the colours of ADE20K",
+    ControlImageKind.DEPTH: sentence("a depth map"),
+    ControlImageKind.SCRIBBLE: sentence("a drawing"),
+    ControlImageKind.OPENPOSE: sentence("a skeleton as OpenPose draws it"),
+    ControlImageKind.LINEART: sentence("a line drawing, white on black"),
+    ControlImageKind.SOFTEDGE: sentence("an image of soft edges, white on black"),
+    ControlImageKind.NORMAL: sentence("a map of surface normals"),
+    ControlImageKind.SEGMENT: sentence("a map of segments in the colours of ADE20K"),
 }
 """The control images that a request must send, unless a preprocessor computes them; those of other controls are taken
 from the source image."""
@@ -57,8 +58,12 @@ def compute_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str,
         specs: run_in_thread(partial(control_image, specs, plan.request.image), keepalive)
         for specs in dict.fromkeys(wanted.values())
     }
-    notes = [
-        f"{name} was not sent: {' and '.join(spec.label for spec in specs)} computed it from the image."
+    notes: list[str] = [
+        sentence(
+            "{name} was not sent: {models} computed it from the image.",
+            name=name,
+            models=every(spec.label for spec in specs),
+        )
         for name, specs in wanted.items()
     ]
     return {name: images[specs] for name, specs in wanted.items()}, notes
@@ -95,15 +100,22 @@ def shares_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Colle
 def reason_of_no_image(adapters: AdapterList, plan: SettingsPlan) -> str:
     """Return why none of the images of these adapters is read."""
     if not adapters.uses(plan.settings):
-        return f"the request names no {adapters.name}"
-    without = "a control" if adapters is CONTROLS else "an IP-Adapter"
-    return f"{plan.engine.name} paints without {without}"
+        return sentence("the request names no {name}", name=adapters.name)
+    if adapters is CONTROLS:
+        return sentence("{engine} paints without a control", engine=plan.engine.name)
+    return sentence("{engine} paints without an IP-Adapter", engine=plan.engine.name)
 
 
 def find_extra_images(adapters: AdapterList, count: int) -> dict[str, str]:
     """Return the images of entries that a list of `count` does not have, each with the reason."""
     return {
-        name: f"the request names {count} {adapters.noun}{'s' * (count > 1)}, and it is that of number {number}"
+        name: plural_sentence(
+            "the request names {count} {noun}, and it is that of number {number}",
+            "the request names {count} {noun}s, and it is that of number {number}",
+            count=count,
+            noun=adapters.noun,
+            number=number,
+        )
         for number, name in enumerate(adapters.images, 1)
         if number > count
     }
@@ -121,10 +133,10 @@ def ignored_control_images(plan: SettingsPlan, sent: Collection[str]) -> dict[st
         if name in read or name not in sent:
             continue
         if not use.strength:
-            reasons[name] = f"the strength of {use.slug} is 0"
+            reasons[name] = sentence("the strength of {slug} is 0", slug=use.slug)
         else:
-            slugs = " and ".join(dict.fromkeys(computed)) if name == CONTROLS.image else use.slug
-            reasons[name] = f"the input of {slugs} is computed from the image"
+            slugs = every(dict.fromkeys(computed)) if name == CONTROLS.image else use.slug
+            reasons[name] = sentence("the input of {slugs} is computed from the image", slugs=slugs)
     return reasons
 
 
@@ -136,34 +148,50 @@ def check_control_images(plan: SettingsPlan, sent: Collection[str]) -> None:
     uses, kinds = plan.settings.control_uses, applied_kinds(plan)
     sharing = {kinds[number]: uses[number] for number in kinds if needs_shared_image(number, kinds, sent)}
     if len(sharing) > 1:
-        own = " and ".join(CONTROLS.images[1 : len(uses)])
+        own = every(CONTROLS.images[1 : len(uses)])
         raise InvalidRequest(
-            f"{' and '.join(use.slug for use in sharing.values())} need control images of different kinds "
-            f"({', '.join(sharing)}). control_image is that of the first; send the others as {own}.",
+            sentence(
+                "{names} need control images of different kinds ({names_2}). control_image "
+                "is that of the first; send the others as {own}.",
+                names=every(use.slug for use in sharing.values()),
+                names_2=", ".join(sharing),
+                own=own,
+            ),
             field="controls",
         )
     for kind, use in sharing.items():
         if CONTROLS.image not in sent:
             own = CONTROLS.images[uses.index(use)]
-            either = own if own == CONTROLS.image else f"{own} or {CONTROLS.image}"
+            names = (
+                Sentence(own) if own == CONTROLS.image else sentence("{one} or {other}", one=own, other=CONTROLS.image)
+            )
+            values = {"slug": use.slug, "image": EXPECTED_IMAGES[kind], "names": names}
+            preprocessors = preprocessors_of(kind)
             raise InvalidRequest(
-                f"The ControlNet {use.slug} is guided by {EXPECTED_IMAGES[kind]}: send it as {either}"
-                f"{preprocessor_hint(kind)}.",
+                plural_sentence(
+                    "The ControlNet {slug} is guided by {image}: send it as {names}, or install {models}, which "
+                    "computes it: {commands}.",
+                    "The ControlNet {slug} is guided by {image}: send it as {names}, or install {models}, which "
+                    "compute it: {commands}.",
+                    count=len(preprocessors),
+                    models=every(spec.label for spec in preprocessors),
+                    commands=" && ".join(f"manage.py pull_model {spec.slug}" for spec in preprocessors),
+                    **values,
+                )
+                if preprocessors
+                else sentence("The ControlNet {slug} is guided by {image}: send it as {names}.", **values),
                 code="control_image_missing",
                 field=own,
             )
 
 
-def preprocessor_hint(kind: ControlImageKind) -> str:
-    """Return the end of a sentence that names what computes control images of that kind; "" where there is nothing."""
+def preprocessors_of(kind: ControlImageKind) -> list[ModelSpec]:
+    """Return the models that together compute control images of that kind; none where there are none."""
     family = next((spec.family for spec in SHIPPED_TOOLS if families.get(spec.family).computes == kind), None)
     if family is None:
-        return ""
+        return []
     names = (family, *families.get(family).needs)
-    specs = [next(spec for spec in SHIPPED_TOOLS if spec.family == name) for name in names]
-    verb = "computes" if len(specs) == 1 else "compute"
-    commands = " && ".join(f"manage.py pull_model {spec.slug}" for spec in specs)
-    return f", or install {' and '.join(spec.label for spec in specs)}, which {verb} it: {commands}"
+    return [next(spec for spec in SHIPPED_TOOLS if spec.family == name) for name in names]
 
 
 def needs_shared_image(number: int, kinds: Mapping[int, ControlImageKind], sent: Collection[str]) -> bool:
@@ -198,7 +226,7 @@ def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Colle
     for name, use in zip(adapters.images, uses, strict=False):
         if name not in sent:
             raise InvalidRequest(
-                f"The {adapters.noun} {use.slug} needs an {adapters.image_label.lower()}: send it as {name}.",
+                sentence("The IP-Adapter {slug} needs an image prompt: send it as {name}.", slug=use.slug, name=name),
                 code=f"{adapters.image}_missing",
                 field=name,
             )
@@ -208,9 +236,19 @@ def ignored_image_prompts(adapters: AdapterList, plan: SettingsPlan, sent: Colle
 def ignored_references(plan: SettingsPlan) -> dict[str, str]:
     """Return the reference images that the model does not take, each with the reason."""
     if plan.model is None:
-        return dict.fromkeys(REFERENCES.images, f"{plan.engine.name} paints without reference images")
+        return dict.fromkeys(
+            REFERENCES.images, sentence("{engine} paints without reference images", engine=plan.engine.name)
+        )
     family = families.get(plan.model.family)
     count = family.max_reference_images
-    images = f"{count} reference image{'s' * (count > 1)} at most" if count else "no reference images"
-    reason = f"{family.label} models take {images}"
+    reason = (
+        plural_sentence(
+            "{label} models take {count} reference image at most",
+            "{label} models take {count} reference images at most",
+            count=count,
+            label=family.label,
+        )
+        if count
+        else sentence("{label} models take no reference images", label=family.label)
+    )
     return dict.fromkeys(REFERENCES.images[count:], reason)

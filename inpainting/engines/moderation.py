@@ -20,6 +20,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.moderation.crops import checker_crops
 from inpainting.core.moderation.hiding import hide
 from inpainting.core.moderation.policy import UNAVAILABLE
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import ModelCatalog
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS
@@ -41,15 +42,17 @@ def find_safety_checker(catalog: ModelCatalog) -> ModelSpec:
     missing."""
     if not DIFFUSION.is_installed:
         raise InvalidRequest(
-            "The safety checker is on, and this light installation cannot run it; "
-            "“pip install .[diffusion]” adds what it needs.",
+            sentence(
+                "The safety checker is on, and this light installation cannot run it; "
+                "“pip install .[diffusion]” adds what it needs."
+            ),
             code=UNAVAILABLE,
             field="safety_checker",
         )
     try:
         return catalog.find(None, MODERATION)
     except InvalidRequest as error:
-        message = f"The safety checker is on, but it cannot run. {error.message}"
+        message = sentence("The safety checker is on, but it cannot run. {message}", message=error.message)
         raise InvalidRequest(message, code=UNAVAILABLE, field="safety_checker") from error
 
 

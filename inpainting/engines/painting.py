@@ -20,6 +20,7 @@ from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.plausibility import plausibility_score
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.conditioning_images import compute_images
@@ -127,7 +128,11 @@ def composite_each(plan: Plan, images: Iterable[NDArray[np.uint8]], relay: StepR
         yield composite_window(plan, image, relay)
         number += 1
     if number != (count := plan.settings.num_images):
-        raise EngineFailed(f"{plan.engine.name} should return {count} images, got {number}")
+        raise EngineFailed(
+            sentence(
+                "{name} should return {count} images, got {number}", name=plan.engine.name, count=count, number=number
+            )
+        )
 
 
 def keep_unchanged(plan: Plan, notes: tuple[str, ...]) -> Painting:

@@ -23,6 +23,7 @@ from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import NO_METADATA
 from inpainting.core.moderation import policy
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import Sentence, plural_sentence, sentence
 from inpainting.core.settings_table import DEFAULT_STRENGTH, auto_reason, find_ignored
 from inpainting.core.shadows import find_shadow
 from inpainting.engines import registry
@@ -65,11 +66,12 @@ class Planner:
         """Plan the request of another service's client, which cannot read why something else was painted.
 
         The default quality of lossy copies does not depend on the source. Where nothing is kept, or everywhere if
-        `requires_diffusion`, diffusion is the engine, and no other one takes its place.
+        `requires_diffusion`, diffusion is the engine, and no other one takes its place; enlarging paints nothing.
         Raises ModelRequired where diffusion has no model then, and what `plan` raises.
         """
         settings = with_quality(request.settings, NO_METADATA)
-        if request.mask.any() if self.requires_diffusion else request.mask.all():
+        needs_diffusion = request.mask.any() if self.requires_diffusion else request.mask.all()
+        if needs_diffusion and request.enlarged_to is None:
             if not (DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name)):
                 raise ModelRequired(no_model_message())
             engine, settings = DIFFUSION.name, replace(settings, step_down=False)
@@ -121,7 +123,7 @@ class Planner:
         """
         if plan.engine.name != DIFFUSION.name:
             return None
-        why = "The device's memory was too small for the model, so the gap was closed from the image itself"
+        why = sentence("The device's memory was too small for the model, so the gap was closed from the image itself")
         choice = self._choose_without_prompt(why)
         try:
             return plan_images(plan.request, self._plan_without_model(plan, choice))
@@ -144,27 +146,36 @@ class Planner:
         if engine == UPSCALE.name:
             return EngineChoice(UPSCALE, REASON)
         if engine != registry.AUTO:
-            return EngineChoice(registry.find(engine).declaration, "The request names this engine.")
+            return EngineChoice(registry.find(engine).declaration, sentence("The request names this engine."))
         settings = requested or PaintSettings()
         if settings.model and self.catalog.find_family(settings.model) in families.names(engine=ERASE.name):
-            return EngineChoice(ERASE, f"The request names the model {settings.model}.")
-        why = auto_reason(settings)
+            return EngineChoice(ERASE, sentence("The request names the model {model}.", model=settings.model))
+        why = Sentence(auto_reason(settings))
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
-            return EngineChoice(DIFFUSION, f"{why}, and a diffusion model is installed.")
-        why = f"{why}, but no diffusion model is installed" if why else "There is no prompt"
-        return self._choose_without_prompt(f"{why}, so the masked area is filled from the rest of the image")
+            return EngineChoice(DIFFUSION, sentence("{why}, and a diffusion model is installed.", why=why))
+        return self._choose_without_prompt(
+            sentence(
+                "{why}, but no diffusion model is installed, so the masked area is filled from the rest of the image",
+                why=why,
+            )
+            if why
+            else sentence("There is no prompt, so the masked area is filled from the rest of the image")
+        )
 
-    def _choose_without_prompt(self, why: str) -> EngineChoice:
+    def _choose_without_prompt(self, why: Sentence) -> EngineChoice:
         """Return the best engine that needs no prompt.
 
         why: the beginning of the reason.
         """
         if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
-            return EngineChoice(QUICK_FILL, f"{why}; no model for erasing is installed.")
+            return EngineChoice(QUICK_FILL, sentence("{why}; no model for erasing is installed.", why=why))
         family = families.get(self.catalog.find(None, ERASE.name).family)
         if not family.is_chosen_by_auto:
-            return EngineChoice(QUICK_FILL, f"{why}; {family.label}, which is installed, invents objects more often.")
-        return EngineChoice(ERASE, f"{why}.")
+            reason = sentence(
+                "{why}; {label}, which is installed, invents objects more often.", why=why, label=family.label
+            )
+            return EngineChoice(QUICK_FILL, reason)
+        return EngineChoice(ERASE, sentence("{why}.", why=why))
 
     def resolve(self, engine: EngineDeclaration, settings: PaintSettings) -> Resolution:
         """Return the settings with the engine's defaults. Raises InvalidRequest, also where its library is not
@@ -200,21 +211,29 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
         )
     if plan.engine.needs_surroundings and not request.has_mask:
         raise InvalidRequest(
-            "No mask file provided. Without a mask the whole image is repainted, which only a diffusion model can do.",
+            sentence(
+                "No mask file provided. Without a mask the whole image is repainted, "
+                "which only a diffusion model can do."
+            ),
             code="mask_required",
             field="mask",
         )
     check_amount(mask, plan)
     if plan.engine.needs_surroundings and mask.all():
         raise InvalidRequest(
-            f"The mask covers the whole image, and {plan.engine.name} paints from what is kept. "
-            "If the mask is meant the other way round, invert it.",
+            sentence(
+                "The mask covers the whole image, and {name} paints from what is kept. If "
+                "the mask is meant the other way round, invert it.",
+                name=plan.engine.name,
+            ),
             code="mask_full",
             field="mask",
         )
     images = request.conditioning_images
     unread = ignored_images(plan, images)
-    notes = (f"{name} was not read: {why}." for name, why in unread.items() if name in images)
+    notes = (
+        sentence("{name} was not read: {why}.", name=name, why=why) for name, why in unread.items() if name in images
+    )
     window = window or find_window(mask, plan.window_rule, is_outpainting=request.placement is not None)
     is_sent = request.placement is None and request.has_mask
     about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
@@ -241,7 +260,11 @@ def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) ->
     check_fits(size, plan.settings.output_format)
     if plan.max_megapixels is not None and size.area > plan.max_megapixels * 1e6:
         raise InvalidRequest(
-            f"The result would have {size.area / 1e6:.4g} megapixels; at most {plan.max_megapixels:g} are allowed.",
+            sentence(
+                "The result would have {value:.4g} megapixels; at most {max_megapixels:g} are allowed.",
+                value=size.area / 1e6,
+                max_megapixels=plan.max_megapixels,
+            ),
             code="too_much_to_paint",
             field="scale",
             limit=plan.max_megapixels,
@@ -260,7 +283,10 @@ def upscaling_for(engine: str) -> str:
     """Return the name of upscaling. Raises InvalidRequest where a request to enlarge an image names another engine."""
     if engine not in (registry.AUTO, UPSCALE.name):
         raise InvalidRequest(
-            f"An image is enlarged, which the engine {engine[:60]} cannot do; leave out the engine.", field="engine"
+            sentence(
+                "An image is enlarged, which the engine {engine} cannot do; leave out the engine.", engine=engine[:60]
+            ),
+            field="engine",
         )
     return UPSCALE.name
 
@@ -277,16 +303,22 @@ def window_notes(mask: Mask, window: Window, plan: SettingsPlan) -> Iterator[str
     """Yield sentences for people about a window that is painted in passes, or that is not as the settings ask."""
     rule, padding = plan.window_rule, plan.settings.only_masked_padding
     if window.passes:
-        yield f"The border is painted in {len(window.passes)} passes of the model."
+        yield sentence("The border is painted in {passes} passes of the model.", passes=len(window.passes))
     if rule.exact is not None and rule.keeps_ratio and window.work != rule.exact:
-        yield f"The image is too small for the shape of {rule.exact}, so the model paints at {window.work}."
+        yield sentence(
+            "The image is too small for the shape of {shape}, so the model paints at {work}.",
+            shape=rule.exact,
+            work=window.work,
+        )
     if padding is not None and "only_masked_padding" not in plan.ignored and max(window.scale) >= rule.max_upscaling:
         height, width = mask.shape
         asked = masks.nonempty_bounds(mask).expanded(padding).clipped(Box(0, 0, width, height)).size
         if window.box.size.shorter > asked.longer:
-            yield (
-                f"The model sees more of the image than only_masked_padding={padding} asks for, since a masked area is"
-                f" scaled up at most {rule.max_upscaling:g} times (max_upscaling)."
+            yield sentence(
+                "The model sees more of the image than only_masked_padding={padding} asks for, since a masked area is "
+                "scaled up at most {times:g} times (max_upscaling).",
+                padding=padding,
+                times=rule.max_upscaling,
             )
 
 
@@ -298,10 +330,14 @@ def with_shadow(request: InpaintRequest, settings: PaintSettings) -> tuple[Mask,
     if not settings.include_shadow:
         return request.mask, ()
     if request.placement is not None:
-        return request.mask, ("include_shadow was not read: no shadow is looked for where an image is outpainted.",)
+        return request.mask, (
+            sentence("include_shadow was not read: no shadow is looked for where an image is outpainted."),
+        )
     shadow = find_shadow(request.image, request.mask)
     if not (shadow & ~request.mask).any():
-        return request.mask, ("No shadow or mirror image of what is marked was found, so the mask is as it was sent.",)
+        return request.mask, (
+            sentence("No shadow or mirror image of what is marked was found, so the mask is as it was sent."),
+        )
     return np.maximum(request.mask, shadow), ()
 
 
@@ -309,7 +345,9 @@ def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str,
     """Return a sentence for people where metadata is to be kept and the image has none of it."""
     if settings.keep_metadata is None or not image.metadata.select(settings.keep_metadata).is_empty:
         return ()
-    return (f"The image has no metadata that keep_metadata={settings.keep_metadata} would keep.",)
+    return (
+        sentence("The image has no metadata that keep_metadata={choice} would keep.", choice=settings.keep_metadata),
+    )
 
 
 def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:
@@ -317,8 +355,13 @@ def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:
     ""."""
     if placement is None or mask.any():
         return ""
-    scaled = f", scaled from {placement.source} to {placement.canvas}," if placement.is_scaled else ""
-    return f"Nothing is painted: the image{scaled} covers the whole result."
+    if not placement.is_scaled:
+        return sentence("Nothing is painted: the image covers the whole result.")
+    return sentence(
+        "Nothing is painted: the image, scaled from {source} to {canvas}, covers the whole result.",
+        source=placement.source,
+        canvas=placement.canvas,
+    )
 
 
 def check_amount(mask: Mask, plan: SettingsPlan) -> None:
@@ -328,8 +371,15 @@ def check_amount(mask: Mask, plan: SettingsPlan) -> None:
     if plan.max_megapixels is not None and pixels > plan.max_megapixels * 1e6:
         actual = math.ceil(pixels / 1e4) / 100
         raise InvalidRequest(
-            f"{actual:g} megapixels are to be repainted{f' in {count} images' if count > 1 else ''}; at most"
-            f" {plan.max_megapixels:g} are allowed. Mark less, send a smaller image or request fewer images.",
+            plural_sentence(
+                "{actual:g} megapixels are to be repainted; at most {most:g} are allowed. Mark less, send a smaller "
+                "image or request fewer images.",
+                "{actual:g} megapixels are to be repainted in {count} images; at most {most:g} are allowed. Mark less, "
+                "send a smaller image or request fewer images.",
+                count=count,
+                actual=actual,
+                most=plan.max_megapixels,
+            ),
             code="too_much_to_paint",
             field="mask",
             limit=plan.max_megapixels,
@@ -358,12 +408,16 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
     if (model := resolution.model) is not None:
         family = families.get(model.family)
         unread = family.ignored_settings | (frozenset() if family.caches_blocks else {"cache"})
-        reasons |= dict.fromkeys(sorted(unread), f"{family.label} models do not read it.")
+        reasons |= dict.fromkeys(sorted(unread), sentence("{label} models do not read it.", label=family.label))
         if model.path is not None and not takes_guidance(model.path, model.family):
-            reasons["guidance_scale"] = f"The transformer of {model.label} was distilled without a guidance scale."
+            reasons["guidance_scale"] = sentence(
+                "The transformer of {label} was distilled without a guidance scale.", label=model.label
+            )
         if is_trained_to_fill(model):
-            reasons["lanpaint_steps"] = f"{model.label} was trained to fill a mask."
-    return reasons | dict.fromkeys(sorted(engine.ignored_settings), f"{engine.label} does not read it.")
+            reasons["lanpaint_steps"] = sentence("{label} was trained to fill a mask.", label=model.label)
+    return reasons | dict.fromkeys(
+        sorted(engine.ignored_settings), sentence("{label} does not read it.", label=Sentence(engine.label))
+    )
 
 
 def _fields_of(instance: Resolution) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from importlib import import_module
 
 from inpainting import engines as packages
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import Engine, EngineDeclaration, Queue
 from inpainting.engines.upscaling import UPSCALE
 
@@ -33,7 +34,11 @@ def find(name: str) -> Engine:
     engine = engines().get(name)
     if engine is None:
         raise InvalidRequest(
-            f"There is no engine called “{name[:60]}”; the engines are: {', '.join([AUTO, *engines()])}.",
+            sentence(
+                "There is no engine called “{name}”; the engines are: {names}.",
+                name=name[:60],
+                names=", ".join([AUTO, *engines()]),
+            ),
             code="engine_not_found",
             field="engine",
             actual=name[:60],

@@ -12,6 +12,7 @@ from functools import partial
 
 import numpy as np
 
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import UPSCALE as NAME
@@ -32,11 +33,25 @@ LOADING_SECONDS = 600.0
 
 def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     """The model is that of the request, else the first installed upscaler, else Lanczos."""
-    model = None if settings.model in upscalers() else catalog.find_upscaler(settings.model, built_in=[*upscalers()])
-    name = settings.model if settings.model in upscalers() else model.slug if model else LANCZOS
+    model = find_model(settings.model, catalog)
+    name = model.slug if model else settings.model or LANCZOS
     return Resolution(
         settings=replace(settings, model=name, num_images=1), window_rule=WindowRule(context=0), model=model
     )
+
+
+def find_model(name: str | None, catalog: ModelCatalog) -> ModelSpec | None:
+    """Return the model of the upscaler of that name, for None the first installed one; None where none is needed.
+
+    Raises InvalidRequest, see `ModelCatalog.find_upscaler`.
+    """
+    return None if name in upscalers() else catalog.find_upscaler(name, built_in=[*upscalers()])
+
+
+def find_upscaler(name: str, catalog: ModelCatalog) -> str:
+    """Return the upscaler's own name, which is a slug in the catalog. Raises what `find_model` raises."""
+    model = find_model(name, catalog)
+    return name if model is None else model.slug
 
 
 UPSCALE = EngineDeclaration(

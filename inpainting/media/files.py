@@ -19,6 +19,7 @@ from django.utils.cache import get_conditional_response
 from rest_framework.request import Request
 
 from inpainting.core.codecs.formats import CONTENT_TYPES, PNG, format_of
+from inpainting.core.sentences import sentence
 from inpainting.media.streaming import IteratorResponse, file_chunks
 from inpainting.storage import StorageUnavailable
 
@@ -55,7 +56,7 @@ class ImageGone(ImageUnavailable):
 
     status = 410
     code = "result_expired"
-    message = "The file of this image is gone."
+    message = sentence("The file of this image is gone.")
 
 
 class StorageAway(ImageUnavailable):
@@ -63,7 +64,7 @@ class StorageAway(ImageUnavailable):
 
     status = 503
     code = "storage_unavailable"
-    message = "The server's storage does not answer; try again in a moment."
+    message = sentence("The server's storage does not answer; try again in a moment.")
     headers: Mapping[str, str] = MappingProxyType({"Retry-After": "5"})
 
 
@@ -72,7 +73,7 @@ class ConversionsBusy(ImageUnavailable):
 
     status = 503
     code = "try_again"
-    message = "Other images are being converted; try again in a moment."
+    message = sentence("Other images are being converted; try again in a moment.")
     headers: Mapping[str, str] = MappingProxyType({"Retry-After": "5"})
 
 
@@ -81,7 +82,7 @@ class RangeNotSatisfiable(ImageUnavailable):
 
     status = 416
     code = "range_invalid"
-    message = "The range lies beyond the image."
+    message = sentence("The range lies beyond the image.")
 
     def __init__(self, size: int) -> None:
         super().__init__(self.message)

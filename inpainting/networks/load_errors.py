@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 
 logger = logging.getLogger(__name__)
 
@@ -15,13 +16,21 @@ PLACE = re.compile(r"(?<![\w.:/])(/|[A-Za-z]:\\)([^\s/\\'\"“”]+[/\\])+")
 """The folders of an absolute path; not those of a link."""
 
 
-def load_failure(what: str, path: Path | None, error: Exception, code: str, *, prefix: str = "") -> EngineFailed:
+def load_failure(what: str, path: Path | None, error: Exception, code: str, *, broken: str = "") -> EngineFailed:
     """Return the error for the caller who needs `what`, such as “The model Ink”, and log that of the library.
 
-    path: the model's file or folder. prefix: precedes the reason.
+    path: the model's file or folder. broken: the name of its file that is none.
     """
     logger.error("%s cannot be loaded", what, exc_info=error)
-    return EngineFailed(f"{what} cannot be loaded: {prefix}{reason_of(error, path)}", code=code)
+    values = {"what": what, "reason": reason_of(error, path)}
+    return EngineFailed(
+        sentence(
+            "{what} cannot be loaded: {file} is no .safetensors file that can be read: {reason}", file=broken, **values
+        )
+        if broken
+        else sentence("{what} cannot be loaded: {reason}", **values),
+        code=code,
+    )
 
 
 def reason_of(error: BaseException, path: Path | None) -> str:

@@ -13,6 +13,7 @@ from inpainting import families, metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.families.layouts import TransformersLayout, WeightsLayout
+from inpainting.networks import interrupted_loads
 from inpainting.networks.device.choice import computing_on, current_device, or_on_cpu
 from inpainting.networks.device.memory import CPU, free_device_bytes, memory_bytes
 from inpainting.networks.files import fingerprint, weights_bytes
@@ -78,7 +79,10 @@ class NetworkCache:
             raise EngineFailed(message, code="model_unavailable") from error
 
     def get(self, load: Load, spec: ModelSpec, path: Path, device: str = CPU) -> Any:
-        """The network of these files on a device, loaded by `load` at the first call. Raises the errors of `load`."""
+        """The network of these files on a device, loaded by `load` at the first call.
+
+        Raises the errors of `load`, and EngineFailed, `model_crashed_worker`, where that has crashed the process.
+        """
         key = path, device
         with self._lock:
             loading = self._loading[key]
@@ -88,7 +92,8 @@ class NetworkCache:
                 return known.network
             byte_count, limit = weights_bytes(path), self._limit(device)
             self.evict_to(device, limit - byte_count)
-            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk").time(), computing_on(device):
+            timed = metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk").time()
+            with interrupted_loads.recorded(spec, read_from), timed, computing_on(device):
                 network = load(spec, path)
             with self._lock:
                 self._loaded[key] = LoadedNetwork(spec.slug, read_from, byte_count, network)

@@ -16,6 +16,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.keepalive import run_in_thread
 from inpainting.networks.load_errors import load_failure
 
@@ -42,7 +43,7 @@ def open_session(spec: ModelSpec, path: Path) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except FAILURES as error:
-        raise load_failure(f"The model {spec.label}", path, error, "model_unavailable") from error
+        raise load_failure(sentence("The model {label}", label=spec.label), path, error, "model_unavailable") from error
 
 
 def run_session(
@@ -82,5 +83,8 @@ def run_for_outputs(
     except FAILURES as error:
         logger.exception("%s failed", label)
         raise EngineFailed(
-            f"The model {label} failed ({type(error).__name__}); see the server's log.", code="model_failed"
+            sentence(
+                "The model {label} failed ({name}); see the server's log.", label=label, name=type(error).__name__
+            ),
+            code="model_failed",
         ) from error

@@ -15,6 +15,7 @@ from inpainting import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import TransformersLayout
 from inpainting.networks.device.choice import current_device
 from inpainting.networks.device.hardware import Hardware
@@ -40,7 +41,10 @@ def load_model(spec: ModelSpec, folder: Path) -> Any:
         )
     missing = sorted([*info["missing_keys"], *map(str, info["mismatched_keys"])])
     if missing:
-        raise EngineFailed(f"The model {spec.label} lacks {missing[0]}.", code="model_unavailable")
+        raise EngineFailed(
+            sentence("The model {label} lacks {missing}.", label=spec.label, missing=missing[0]),
+            code="model_unavailable",
+        )
     hardware = Hardware(torch.device(current_device()), torch.float32)
     with hardware.copying():
         return model.eval().to(hardware.device)
@@ -70,4 +74,6 @@ def loading(spec: ModelSpec) -> Iterator[None]:
     try:
         yield
     except READ_ERRORS as error:
-        raise unreadable(f"The model {spec.label}", spec.path, error, "model_unavailable") from error
+        raise unreadable(
+            sentence("The model {label}", label=spec.label), spec.path, error, "model_unavailable"
+        ) from error

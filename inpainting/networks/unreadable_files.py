@@ -22,10 +22,9 @@ def unreadable(what: str, path: Path | None, error: Exception, code: str) -> Eng
     """
     if is_out_of_memory(error):
         raise error
-    prefix = ""
-    if isinstance(error, SafetensorError) and path is not None:  # which does not name its file
-        prefix = f"{broken_file(path)} is no {WEIGHTS} file that can be read: "
-    return load_failure(what, path, error, code, prefix=prefix)
+    # The error of safetensors does not name its file.
+    broken = broken_file(path) if isinstance(error, SafetensorError) and path is not None else ""
+    return load_failure(what, path, error, code, broken=broken)
 
 
 def broken_file(path: Path) -> str:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import (
     MaskPolarity,
     bounds,
@@ -29,7 +31,7 @@ from inpainting.core.masks import (
 from inpainting.core.request import PaintSettings
 from tests.support.strategies import examples, masks, sizes
 
-BLACK, WHITE, TRANSPARENT = MaskPolarity
+BLACK, WHITE, TRANSPARENT = (MaskPolarity(f"{name}_repaints") for name in ("black", "white", "transparent"))
 MASKS = sizes(40).flatmap(masks)
 
 
@@ -79,6 +81,25 @@ def test_it_refuses_transparent_repaints_without_an_alpha_channel() -> None:
     with pytest.raises(InvalidRequest, match="no transparency") as refused:
         read(row(0, 255), TRANSPARENT)
     assert (refused.value.code, refused.value.field, refused.value.actual) == ("mask_has_no_alpha", "mask", "L")
+
+
+def test_white_repaints_also_where_it_is_transparent_if_alpha_is_ignored() -> None:
+    pixels = np.array([[[255, 255, 255, 0], [0, 0, 0, 0], [100, 100, 100, 187]]], np.uint8)
+    assert read(pixels, MaskPolarity.WHITE_REPAINTS_IGNORING_ALPHA).tolist() == [[255, 0, 100]]
+
+
+def test_the_transparency_of_the_image_is_its_mask(hole: NDArray[np.uint8], photo: NDArray[np.uint8]) -> None:
+    image = DecodedImage(CanonicalImage(np.dstack([photo, 255 - hole])), "PNG")
+    polarity = MaskPolarity.TRANSPARENT_IMAGE_REPAINTS
+    request, warnings = build_request(image, None, PaintSettings(), polarity)
+    assert (request.image.mode, request.has_mask, warnings) == ("RGB", True, ())
+    assert np.array_equal(request.image.pixels, photo)
+    assert np.array_equal(request.mask, hole)
+    with pytest.raises(InvalidRequest, match="Leave out the mask"):
+        build_request(image, image, PaintSettings(), polarity)
+    with pytest.raises(InvalidRequest, match="no transparency") as refused:
+        build_request(DecodedImage(CanonicalImage(photo), "PNG"), None, PaintSettings(), polarity)
+    assert (refused.value.code, refused.value.field) == ("mask_has_no_alpha", "image")
 
 
 def test_a_mask_of_another_size_is_stretched_over_the_image() -> None:

@@ -15,7 +15,7 @@ from inpainting.core.codecs import decode_image, encode_png, replace_png_texts
 from inpainting.core.codecs.exif import read_tags
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.formats import JPEG, WEBP, encode_copy
-from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights, write_rights
+from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights, write_packet
 from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, ImageMetadata, Rights
 from tests.core import hostile
 from tests.support.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with_metadata, xmp_of
@@ -182,9 +182,9 @@ def test_no_exif_makes_the_reader_fail(noise: bytes, at: int, draws: st.DataObje
 
 def test_the_rights_are_read_from_elements_and_attributes() -> None:
     assert read_rights(PACKET) == RIGHTS
-    assert read_rights(write_rights(RIGHTS)) == RIGHTS
-    assert read_rights(write_rights(Rights(rights="]]> & <b>"))).rights == "]]> & <b>"
-    assert write_rights(Rights()) == b""
+    assert read_rights(write_packet(ImageMetadata(rights=RIGHTS))) == RIGHTS
+    assert read_rights(write_packet(ImageMetadata(rights=Rights(rights="]]> & <b>")))).rights == "]]> & <b>"
+    assert write_packet(ImageMetadata()) == b""
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,6 @@ FORMATS = {
 *_first, _last = (format.label for format in FORMATS.values())
 ACCEPTED = f"{', '.join(_first)} or {_last}"
 """The formats in messages: "PNG, JPEG, ... or HEIC"."""
-EXPORT_AS = "TIFF, PNG or JPEG"
-"""What the programs that make other images can export."""
 CONTENT_TYPES = tuple(content_type for format in FORMATS.values() for content_type in format.content_types)
 SUFFIXES = tuple(suffix for format in FORMATS.values() for suffix in format.suffixes)
 ACCEPT_ATTRIBUTE = ",".join((*CONTENT_TYPES, *SUFFIXES))

@@ -17,6 +17,7 @@ from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
+from inpainting.core.sentences import sentence
 
 SIGNATURE = b"BM"
 FILE_HEADER_BYTES = 14
@@ -60,7 +61,7 @@ def parse_bmp(data: bytes, intake: Intake) -> ParsedFile:
     if header.bits <= 8:
         palette = _palette(data, header_bytes, header.bits, start, intake)
         if (palette[:, :1] != palette).any():
-            warnings.append(f"The {intake.noun} has a palette; it is kept in true colour.")
+            warnings.append(sentence("The {noun} has a palette; it is kept in true colour.", noun=intake.noun))
         decode = partial(_decode_indices, header, palette, body)
         is_grey = not warnings
     else:
@@ -84,8 +85,11 @@ def _read_header(data: bytes, header_bytes: int, intake: Intake) -> _Header:
     if planes != 1 or width < 0 or (height < 0 and compression in (RLE8, RLE4)):
         raise intake.damage_error("its header is corrupt")
     if compression not in DEPTHS:
-        problem = f"is a BMP with compression of kind {compression}; export it as PNG or JPEG."
-        raise intake.refusal("type_unsupported", problem)
+        raise intake.refusal(
+            "type_unsupported",
+            "The {noun} is a BMP with compression of kind {compression}; export it as PNG or JPEG.",
+            compression=compression,
+        )
     if bits not in DEPTHS[compression]:
         raise intake.damage_error("its header is corrupt")
     return _Header(intake.check_size(width, abs(height)), height < 0, bits, compression)
@@ -129,7 +133,9 @@ def _profile(data: bytes, header_bytes: int, intake: Intake) -> bytes | None:
     offset, length = struct.unpack_from("<II", data, 126)
     if length > intake.limits.max_profile_bytes:
         raise intake.damage_error(
-            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+            sentence(
+                "it contains an oversized colour profile (over {most} bytes)", most=intake.limits.max_profile_bytes
+            )
         )
     return data[FILE_HEADER_BYTES + offset : FILE_HEADER_BYTES + offset + length]
 

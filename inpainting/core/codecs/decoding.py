@@ -14,6 +14,7 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.sniffing import describe, detect_format
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
+from inpainting.core.sentences import sentence
 
 PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
     "PNG": png.parse_png,
@@ -52,12 +53,16 @@ def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DE
     warnings = list(parsed.warnings)
     profile = parsed.icc_profile
     if profile is not None and not profile_matches(profile, parsed.profile_space):
-        warnings.append(f"The {intake.noun}'s colour profile is damaged or does not fit its pixels; it was left out.")
+        warnings.append(
+            sentence(
+                "The {noun}'s colour profile is damaged or does not fit its pixels; it was left out.", noun=intake.noun
+            )
+        )
         profile = None
     try:
         pixels = parsed.decode()
     except DecodingFailed as error:
-        raise intake.damage_error(f"it ends early or is corrupt ({error})") from error
+        raise intake.damage_error(sentence("it ends early or is corrupt ({error})", error=error.args[0])) from error
     if (pixels.shape[1], pixels.shape[0]) != (parsed.size.width, parsed.size.height):
         raise intake.damage_error("its sizes contradict each other")
     image = CanonicalImage(apply_orientation(pixels, parsed.orientation), profile, parsed.metadata)
@@ -75,13 +80,26 @@ def inspect_image(data: bytes, *, field: str = "image", limits: IntakeLimits = D
 
 def _parse(data: bytes, intake: Intake) -> tuple[str, ParsedFile]:
     if not data:
-        raise intake.refusal("empty", "file is empty.")
+        raise intake.refusal("empty", "The {noun} file is empty.")
     max_bytes = intake.limits.max_bytes
     if len(data) > max_bytes:
-        problem = f"file has {len(data)} bytes; at most {max_bytes} are allowed."
-        raise intake.refusal("too_large", problem, limit=max_bytes, actual=len(data))
+        raise intake.refusal(
+            "too_large",
+            "The {noun} file has {size} bytes; at most {most} are allowed.",
+            limit=max_bytes,
+            actual=len(data),
+            size=len(data),
+            most=max_bytes,
+        )
     format = detect_format(data)
     if format is None:
         kind, advice = describe(data)
-        raise intake.refusal("type_unsupported", f"file is {kind}; {advice}.", limit=ACCEPTED, actual=kind)
+        raise intake.refusal(
+            "type_unsupported",
+            "The {noun} file is {kind}; {advice}.",
+            limit=ACCEPTED,
+            actual=kind,
+            kind=kind,
+            advice=advice,
+        )
     return format, PARSERS[format](data, intake)

@@ -13,11 +13,12 @@ from PIL import Image
 
 from inpainting.core.codecs.colour import composite_on_white, to_8_bits, to_srgb
 from inpainting.core.codecs.exif_writing import exif_block
-from inpainting.core.codecs.xmp import write_rights
+from inpainting.core.codecs.xmp import write_packet
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.metadata import NO_METADATA, ImageMetadata
+from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import DEFAULT_QUALITY, PaintSettings
 
 PNG, JPEG, WEBP = "png", "jpeg", "webp"
@@ -26,7 +27,7 @@ EXTENSIONS = {PNG: "png", JPEG: "jpg", WEBP: "webp"}
 FORMATS_BY_EXTENSION = {"png": PNG, "jpg": JPEG, "jpeg": JPEG, "webp": WEBP}
 CONTENT_TYPES = {format: f"image/{format}" for format in EXTENSIONS}
 LABELS = {PNG: "PNG", JPEG: "JPEG", WEBP: "WebP"}
-TOO_LARGE = "The file is larger than requested, even at quality 1."
+TOO_LARGE = sentence("The file is larger than requested, even at quality 1.")
 KILOBYTE = 1000
 MAX_PIXELS_OF_SLOW_METHOD = 4_000_000
 """Above, WebP is encoded by its fastest method: 40 megapixels of noise take 11 s and 0.4 GB, with the default of 4
@@ -64,7 +65,12 @@ def check_fits(size: Size, format: str) -> None:
     """Raise InvalidRequest, `field_invalid`, for a size that the format cannot hold."""
     if format == WEBP and size.longer > WEBP_MAX_SIDE:
         raise InvalidRequest(
-            f"WebP holds at most {WEBP_MAX_SIDE} pixels a side, and the image is {size}: choose another output format.",
+            sentence(
+                "WebP holds at most {webp_max_side} pixels a side, and the image is {size}: "
+                "choose another output format.",
+                webp_max_side=WEBP_MAX_SIDE,
+                size=size,
+            ),
             field="output_format",
             limit=WEBP_MAX_SIDE,
             actual=size.longer,
@@ -75,9 +81,11 @@ def describe_losses(image: CanonicalImage, format: str) -> tuple[str, ...]:
     """Return what a copy of the image in the format lacks beyond lossy compression: sentences for people."""
     found = []
     if format != PNG and image.bits == 16:
-        found.append(f"{LABELS[format]} holds 8 bits a channel: the 16 bits of the image are rounded.")
+        found.append(
+            sentence("{format} holds 8 bits a channel: the 16 bits of the image are rounded.", format=LABELS[format])
+        )
     if format == JPEG and image.has_alpha:
-        found.append("JPEG holds no transparency: transparent parts are blended with white.")
+        found.append(sentence("JPEG holds no transparency: transparent parts are blended with white."))
     return tuple(found)
 
 
@@ -147,7 +155,7 @@ def _metadata_options(format: str, metadata: ImageMetadata, comment: str) -> dic
     exif = exif_block(metadata.tags, comment)
     if format == JPEG and len(exif) > MAX_JPEG_EXIF:
         exif = exif_block(metadata.tags)
-    options = {"exif": EXIF_HEADER + exif if exif else b"", "xmp": write_rights(metadata.rights)}
+    options = {"exif": EXIF_HEADER + exif if exif else b"", "xmp": write_packet(metadata)}
     return {name: data for name, data in options.items() if data}
 
 

@@ -13,6 +13,7 @@ from inpainting.core.codecs.decoders import decode_with_pillow
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
 from inpainting.core.image import Pixels
+from inpainting.core.sentences import sentence
 
 SIGNATURES = (b"GIF87a", b"GIF89a")
 EXTENSION, IMAGE, TRAILER = 0x21, 0x2C, 0x3B
@@ -50,9 +51,9 @@ def parse_gif(data: bytes, intake: Intake) -> ParsedFile:
         raise intake.damage_error("it holds no image data")
     # As in browsers and Pillow, a frame larger than the logical screen enlarges it.
     size = intake.check_size(max(_two_bytes(data, 6), left + width), max(_two_bytes(data, 8), top + height))
-    warnings = [f"The {intake.noun} has a palette; it is kept in true colour."]
+    warnings = [sentence("The {noun} has a palette; it is kept in true colour.", noun=intake.noun)]
     if images > 1:
-        warnings.append(f"The {intake.noun} is animated; its first frame is used.")
+        warnings.append(sentence("The {noun} is animated; its first frame is used.", noun=intake.noun))
     return ParsedFile(
         size=size,
         decode=partial(_decode, b"".join([*essential, bytes([TRAILER])])),

@@ -14,7 +14,6 @@ from typing import cast
 
 import numpy as np
 
-from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import divide_by_alpha
 from inpainting.core.codecs.decoders import decode_with_libheif, decode_with_opencv, decode_with_pillow
 from inpainting.core.codecs.exif import apply_orientation, read_tags
@@ -28,6 +27,7 @@ from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import ImageMetadata
+from inpainting.core.sentences import sentence
 
 AV1, HEVC = b"av01", b"hvc1"
 CONFIGURATIONS = {AV1: b"av1C", HEVC: b"hvcC"}
@@ -71,7 +71,9 @@ def parse_heif(data: bytes, intake: Intake) -> ParsedFile:
     profile = next((body[4:] for body in colours if body[:4] in (b"prof", b"rICC")), None)
     if profile is not None and len(profile) > intake.limits.max_profile_bytes:
         raise intake.damage_error(
-            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+            sentence(
+                "it contains an oversized colour profile (over {most} bytes)", most=intake.limits.max_profile_bytes
+            )
         )
     brand = b"avif" if coded.kind == AV1 else b"heic"
     return ParsedFile(
@@ -129,17 +131,21 @@ def _examine(items: Items, item: Item, tiles: list[Item], sizes: BitstreamSizes)
 def _examine_coded(items: Items, item: Item, sizes: BitstreamSizes) -> tuple[_Coded, Size]:
     intake = items.intake
     if item.kind not in CONFIGURATIONS:
-        kind = item.kind.decode("latin-1")
-        problem = f"file holds an image of the kind {kind!r}, which is not read; export it as {EXPORT_AS}."
-        raise intake.refusal("type_unsupported", problem)
+        raise intake.refusal(
+            "type_unsupported",
+            "The {noun} file holds an image of the kind {kind!r}, which is not read; export it as TIFF, PNG or JPEG.",
+            kind=item.kind.decode("latin-1"),
+        )
     configurations, extents = item.properties_of(CONFIGURATIONS[item.kind]), item.properties_of(b"ispe")
     if len(configurations) != 1 or len(extents) != 1 or len(extents[0]) != 12:
         raise intake.damage_error("its items are corrupt")
     unknown = next((prop for prop in item.properties if prop.is_essential and prop.kind not in KNOWN_PROPERTIES), None)
     if unknown is not None:
-        kind = unknown.kind.decode("latin-1")
-        problem = f"file needs the feature {kind!r}, which is not read; export it as {EXPORT_AS}."
-        raise intake.refusal("type_unsupported", problem)
+        raise intake.refusal(
+            "type_unsupported",
+            "The {noun} file needs the feature {kind!r}, which is not read; export it as TIFF, PNG or JPEG.",
+            kind=unknown.kind.decode("latin-1"),
+        )
     coded = _read_coded(item.kind, configurations[0], intake)
     width, height = struct.unpack_from(">II", extents[0], 4)
     size = _check_size(width, height, coded, intake)
@@ -160,8 +166,9 @@ def _read_coded(kind: bytes, configuration: bytes, intake: Intake) -> _Coded:
     else:  # ISO/IEC 14496-15, section 8.3.3.1.2: chroma_format_idc and bit_depth_luma_minus8
         bits, is_grey = 8 + (configuration[17] & 7), not configuration[16] & 3
     if bits not in (8, 10, 12):
-        problem = f"has {bits} bits a channel; export it as {EXPORT_AS}."
-        raise intake.refusal("type_unsupported", problem)
+        raise intake.refusal(
+            "type_unsupported", "The {noun} has {bits} bits a channel; export it as TIFF, PNG or JPEG.", bits=bits
+        )
     return _Coded(kind, bits, is_grey)
 
 
@@ -169,7 +176,9 @@ def _check_size(width: int, height: int, coded: _Coded, intake: Intake) -> Size:
     if coded.bits == 8:
         return intake.check_size(width, height)
     max_pixels = intake.limits.max_pixels_16_bit
-    return intake.check_size(width, height, max_pixels=max_pixels, kind=f" with {coded.bits} bits a channel")
+    return intake.check_size(
+        width, height, max_pixels=max_pixels, kind=sentence(" with {bits} bits a channel", bits=coded.bits)
+    )
 
 
 def _collect(
@@ -230,21 +239,36 @@ def _warnings(
 ) -> tuple[str, ...]:
     noun, found = items.intake.noun, []
     if items.has_movie:
-        found.append(f"The {noun} is animated; its first frame is used.")
+        found.append(sentence("The {noun} is animated; its first frame is used.", noun=noun))
     if coded.bits > 8:
-        found.append(f"The {noun} has {coded.bits} bits a channel; it is kept with 16.")
+        found.append(sentence("The {noun} has {bits} bits a channel; it is kept with 16.", noun=noun, bits=coded.bits))
     gain_maps = any(auxiliary_kind(item).startswith(GAIN_MAPS) for item in items.referring(b"auxl", items.primary))
     if gain_maps or any(item.kind == TONE_MAPPED for item in items.by_number.values()):
-        found.append(f"The {noun} has a gain map for HDR screens; it is left out.")
+        found.append(sentence("The {noun} has a gain map for HDR screens; it is left out.", noun=noun))
     if is_premultiplied:
-        found.append(f"The {noun}'s colours are multiplied with its transparency; they are kept divided by it.")
+        found.append(
+            sentence(
+                "The {noun}'s colours are multiplied with its transparency; they are kept divided by it.", noun=noun
+            )
+        )
     code_points = next((body for body in colours if body[:4] == b"nclx" and len(body) >= 10), None)
     if code_points is not None and not has_profile:
         primaries, transfer = struct.unpack_from(">HH", code_points, 4)
         if transfer in HDR_TRANSFERS:
-            found.append(f"The {noun} is an HDR image ({HDR_TRANSFERS[transfer]}); its values are kept as if sRGB.")
+            found.append(
+                sentence(
+                    "The {noun} is an HDR image ({transfer}); its values are kept as if sRGB.",
+                    noun=noun,
+                    transfer=HDR_TRANSFERS[transfer],
+                )
+            )
         elif primaries not in SRGB_PRIMARIES:
-            found.append(f"The {noun} has other primary colours than sRGB and no profile; its values are kept as sRGB.")
+            found.append(
+                sentence(
+                    "The {noun} has other primary colours than sRGB and no profile; its values are kept as sRGB.",
+                    noun=noun,
+                )
+            )
     return tuple(found)
 
 
@@ -261,7 +285,7 @@ def _decode(
     else:
         pixels = decode_with_opencv(data)
     if pixels.shape[:2] != (size.height, size.width) or pixels.dtype != (np.uint8 if coded.bits == 8 else np.uint16):
-        raise DecodingFailed("its sizes contradict each other")
+        raise DecodingFailed(sentence("its sizes contradict each other"))
     left, top = corner
     part = pixels[top : top + cropped.height, left : left + cropped.width]
     pixels = cast(Pixels, np.ascontiguousarray(part))

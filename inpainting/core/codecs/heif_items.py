@@ -107,8 +107,11 @@ def read_items(data: bytes, intake: Intake) -> Items:
     for kind, body in boxes(data, intake):
         found.setdefault(kind, body)
     if b"meta" not in found:
-        problem = "file is a film without a still image; export one frame as PNG or JPEG."
-        raise intake.refusal("type_unsupported", problem) if b"moov" in found else intake.damage_error("it ends early")
+        if b"moov" in found:
+            raise intake.refusal(
+                "type_unsupported", "The {noun} file is a film without a still image; export one frame as PNG or JPEG."
+            )
+        raise intake.damage_error("it ends early")
     parts: dict[bytes, bytes] = {}
     for kind, body in boxes(found[b"meta"][4:], intake):
         parts.setdefault(kind, body)

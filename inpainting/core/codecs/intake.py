@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import Sentence, plural_sentence, pmark, sentence
 
 MEBI = 2**20
 
@@ -82,45 +84,88 @@ class Intake:
     limits: IntakeLimits
 
     @property
-    def noun(self) -> str:
+    def noun(self) -> Sentence:
         """The word for it in messages: "mask" for every field with mask in its name, else "image"."""
-        return "mask" if "mask" in self.field else "image"
+        return pmark("a file that was sent", "mask") if "mask" in self.field else pmark("a file that was sent", "image")
 
     def refusal(
-        self, code: str, message: str, *, limit: int | str | None = None, actual: int | str | None = None
+        self,
+        code: str,
+        template: str,
+        /,
+        *,
+        limit: int | str | None = None,
+        actual: int | str | None = None,
+        **values: Any,
     ) -> InvalidImage:
-        """Return the error to raise: `code` gets the prefix `image_` or `mask_`, `message` "The image" or "The
-        mask"."""
+        """Return the error to raise.
+
+        code: gets the prefix `image_` or `mask_`. template: the message, with {noun} for the file and names for
+        `values`.
+        """
         return InvalidImage(
-            f"The {self.noun} {message}", code=f"{self.noun}_{code}", field=self.field, limit=limit, actual=actual
+            sentence(template, noun=self.noun, **values),
+            code=f"{self.noun}_{code}",
+            field=self.field,
+            limit=limit,
+            actual=actual,
         )
 
-    def few_bits(self, bits: int) -> str:
+    def few_bits(self, bits: int) -> Sentence:
         """Return the warning for pixels of fewer than 8 bits."""
-        return f"The {self.noun} has {bits} {'bit' if bits == 1 else 'bits'} a pixel; it is kept with 8."
+        return plural_sentence(
+            "The {noun} has {count} bit a pixel; it is kept with 8.",
+            "The {noun} has {count} bits a pixel; it is kept with 8.",
+            count=bits,
+            noun=self.noun,
+        )
 
     def damage_error(self, reason: str) -> InvalidImage:
-        return self.refusal("damaged", f"file is damaged: {reason}.")
+        return self.refusal("damaged", "The {noun} file is damaged: {reason}.", reason=_marked(reason))
 
     def too_complex(self, parts: str, *, limit: int) -> InvalidImage:
         return self.refusal(
-            "too_complex", f"has more than {limit} {parts}; that is the most allowed.", limit=limit, actual=f"> {limit}"
+            "too_complex",
+            "The {noun} has more than {most} {parts}; that is the most allowed.",
+            limit=limit,
+            actual=f"> {limit}",
+            most=limit,
+            parts=_marked(parts),
         )
 
     def check_size(self, width: int, height: int, *, max_pixels: int | None = None, kind: str = "") -> Size:
         """Return the size, if it is within the limits; raises InvalidImage otherwise. Called before anything is
         decoded.
 
-        max_pixels: the limit for images of a `kind` ("in CMYK"), if it is below that of all images.
+        max_pixels: the limit for images of a `kind` (" in CMYK", marked), if it is below that of all images.
         """
         limits, actual = self.limits, f"{width}x{height}"
         if min(width, height) < limits.min_side:
             least = f"{limits.min_side}x{limits.min_side}"
-            raise self.refusal("too_small", f"is {actual}; at least {least} is needed.", limit=least, actual=actual)
+            raise self.refusal(
+                "too_small",
+                "The {noun} is {size}; at least {least} is needed.",
+                limit=least,
+                actual=actual,
+                size=actual,
+                least=least,
+            )
         max_pixels = min(max_pixels or limits.max_pixels, limits.max_pixels)
         if max(width, height) > limits.max_side or width * height > max_pixels:
             allowed = f"{limits.max_side} a side and {max_pixels / 1e6:g} megapixels"
             raise self.refusal(
-                "dimensions", f"is {actual}{kind}; at most {allowed} are allowed.", limit=allowed, actual=actual + kind
+                "dimensions",
+                "The {noun} is {size}{kind}; at most {side} a side and {megapixels:g} megapixels are allowed.",
+                limit=allowed,
+                actual=actual + kind,
+                size=actual,
+                kind=kind,
+                side=limits.max_side,
+                megapixels=max_pixels / 1e6,
             )
         return Size(width, height)
+
+
+def _marked(literal: str) -> Sentence:
+    """Return a literal, which `makemessages` collects by the name of the method that takes it, as a sentence."""
+    return literal if isinstance(literal, Sentence) else Sentence(literal)

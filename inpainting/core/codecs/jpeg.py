@@ -22,6 +22,7 @@ from inpainting.core.codecs.xmp import JPEG_HEADER, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import ImageMetadata
+from inpainting.core.sentences import sentence
 
 SIGNATURE = b"\xff\xd8\xff"
 SOI, EOI, SOS = 0xD8, 0xD9, 0xDA
@@ -141,7 +142,7 @@ class _JpegParser:
         if marker in UNSUPPORTED_FRAMES:
             raise self.intake.refusal(
                 "type_unsupported",
-                "is a lossless, hierarchical or arithmetic-coded JPEG; send a baseline or progressive one.",
+                "The {noun} is a lossless, hierarchical or arithmetic-coded JPEG; send a baseline or progressive one.",
             )
         if marker in FRAMES:
             self._read_frame(marker, body)
@@ -163,7 +164,7 @@ class _JpegParser:
         width, height = int.from_bytes(body[3:5]), int.from_bytes(body[1:3])
         if body[5] == 4:
             max_pixels = self.intake.limits.max_pixels_cmyk
-            size = self.intake.check_size(width, height, max_pixels=max_pixels, kind=" in CMYK")
+            size = self.intake.check_size(width, height, max_pixels=max_pixels, kind=sentence(" in CMYK"))
         else:
             size = self.intake.check_size(width, height)
         self.frame = _Frame(coding, size, body)
@@ -179,10 +180,14 @@ class _JpegParser:
         if self.samples > limits.max_jpeg_scan_samples:
             raise self.intake.refusal(
                 "too_complex",
-                f"has {self.scans} or more scans at {self.frame.size}, {self.samples / 1e6:.0f} million samples to "
-                f"read; at most {limits.max_jpeg_scan_samples / 1e6:g} million are allowed.",
+                "The {noun} has {scans} or more scans at {size}, {millions:.0f} million samples to read; at most "
+                "{most:g} million are allowed.",
                 limit=limits.max_jpeg_scan_samples,
                 actual=self.samples,
+                scans=self.scans,
+                size=self.frame.size,
+                millions=self.samples / 1e6,
+                most=limits.max_jpeg_scan_samples / 1e6,
             )
         after = self._next_marker(end)
         self.coded_bytes += after - end
@@ -193,7 +198,9 @@ class _JpegParser:
         if body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
             self.profile_parts[body[12]] = body[14:]
         elif body.startswith(b"MPF\0"):
-            self.warnings.append(f"The {self.intake.noun} file holds several images; the first is used.")
+            self.warnings.append(
+                sentence("The {noun} file holds several images; the first is used.", noun=self.intake.noun)
+            )
 
     def checked_frame(self) -> tuple[_Frame, list[tuple[int, int]]]:
         """Return the header, and the sampling factors of each component. Raises InvalidImage for too few or other
@@ -214,8 +221,17 @@ class _JpegParser:
         if len(factors) == 4:
             usable = profile if profile_matches(profile, "CMYK") else None
             decode = partial(_decode_cmyk, b"".join(parts), usable)
-            method = "by its colour profile" if usable else "without a colour profile, so colours are approximate"
-            self.warnings.append(f"The {self.intake.noun} is CMYK; it is kept as sRGB, converted {method}.")
+            self.warnings.append(
+                sentence(
+                    "The {noun} is CMYK; it is kept as sRGB, converted by its colour profile.", noun=self.intake.noun
+                )
+                if usable
+                else sentence(
+                    "The {noun} is CMYK; it is kept as sRGB, converted without a colour profile, so colours are "
+                    "approximate.",
+                    noun=self.intake.noun,
+                )
+            )
             profile = None
         return ParsedFile(
             size=frame.size,
@@ -239,7 +255,11 @@ def _sampling_factors(frame: _Frame, intake: Intake) -> list[tuple[int, int]]:
     """Return horizontal and vertical sampling factor of each component (T.81 B.2.2)."""
     precision, count = frame.body[0], frame.body[5]
     if precision != 8:
-        raise intake.refusal("type_unsupported", f"is a JPEG with {precision} bits a sample; send one with 8.")
+        raise intake.refusal(
+            "type_unsupported",
+            "The {noun} is a JPEG with {precision} bits a sample; send one with 8.",
+            precision=precision,
+        )
     if count not in (1, 3, 4) or len(frame.body) != 6 + 3 * count:
         raise intake.damage_error("its header is corrupt")
     factors = [(byte >> 4, byte & 15) for byte in frame.body[7 : 6 + 3 * count : 3]]

@@ -22,6 +22,7 @@ from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import ImageMetadata
+from inpainting.core.sentences import sentence
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
@@ -109,13 +110,15 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
     profile, warnings = _parse_profile(found.get(b"iCCP"), intake)
     key = found.get(b"tRNS", b"") if colour_type in (GREY, COLOUR) else b""
     if int.from_bytes(found.get(b"acTL", b"")[:4]) > 1:
-        warnings.append(f"The {intake.noun} is animated; its first frame is used.")
+        warnings.append(sentence("The {noun} is animated; its first frame is used.", noun=intake.noun))
     if colour_type == PALETTE:
-        warnings.append(f"The {intake.noun} has a palette; it is kept in true colour.")
+        warnings.append(sentence("The {noun} has a palette; it is kept in true colour.", noun=intake.noun))
     elif depth < 8:
         warnings.append(intake.few_bits(depth))
     if key:
-        warnings.append(f"The {intake.noun} has one transparent colour; it is kept with an alpha channel.")
+        warnings.append(
+            sentence("The {noun} has one transparent colour; it is kept with an alpha channel.", noun=intake.noun)
+        )
     row_bytes = 1 + -(-size.width * CHANNELS[colour_type] * depth // 8)
     rows_bytes = 0 if is_interlaced else size.height * row_bytes
     return ParsedFile(
@@ -148,7 +151,9 @@ def read_text(kind: bytes, body: bytes, max_bytes: int, intake: Intake) -> tuple
     text = _decompress(rest, max_bytes) if compressed else rest
     if text is not None and len(text) > max_bytes:
         raise intake.damage_error(
-            f"it contains an oversized text block (over {intake.limits.max_text_bytes} bytes of text)"
+            sentence(
+                "it contains an oversized text block (over {most} bytes of text)", most=intake.limits.max_text_bytes
+            )
         )
     return keyword, text or b""
 
@@ -162,7 +167,7 @@ def _parse_header(body: bytes, intake: Intake) -> tuple[Size, int, int, bool]:
         raise intake.damage_error("its header is corrupt")
     if depth == 16:
         max_pixels = intake.limits.max_pixels_16_bit
-        size = intake.check_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+        size = intake.check_size(width, height, max_pixels=max_pixels, kind=sentence(" with 16 bits a channel"))
     else:
         size = intake.check_size(width, height)
     return size, depth, colour_type, bool(interlace)
@@ -174,10 +179,12 @@ def _parse_profile(body: bytes | None, intake: Intake) -> tuple[bytes | None, li
         return None, []
     profile = _decompress(body.partition(b"\0")[2][1:], intake.limits.max_profile_bytes)
     if profile is None:
-        return None, [f"The {intake.noun}'s colour profile is damaged and was left out."]
+        return None, [sentence("The {noun}'s colour profile is damaged and was left out.", noun=intake.noun)]
     if len(profile) > intake.limits.max_profile_bytes:
         raise intake.damage_error(
-            f"it contains an oversized colour profile (over {intake.limits.max_profile_bytes} bytes)"
+            sentence(
+                "it contains an oversized colour profile (over {most} bytes)", most=intake.limits.max_profile_bytes
+            )
         )
     return profile, []
 
@@ -239,7 +246,7 @@ def _decode(
     # applied here because OpenCV ignores it for grey.
     height, width, channels = pixels.shape
     if len(key) < 2 * channels:
-        raise DecodingFailed("its transparent colour is corrupt")
+        raise DecodingFailed(sentence("its transparent colour is corrupt"))
     full = np.iinfo(pixels.dtype).max
     keyed = np.empty((height, width, channels + 1), pixels.dtype)
     opaque = np.zeros((height, width), np.bool_)

@@ -38,18 +38,22 @@ def text_chunks(texts: Mapping[str, str]) -> Iterator[bytes]:
         yield chunk(b"iTXt", keyword.encode("latin-1") + b"\0" + b"\0\0" + b"\0" + b"\0" + text.encode("utf-8"))
 
 
-def replace_png_texts(data: bytes, texts: Mapping[str, str]) -> bytes:
-    """Return the same PNG with these texts in place of its own. An XMP packet stays: it is metadata that was asked to
-    be kept.
+def replace_png_texts(data: bytes, texts: Mapping[str, str] | None, *, packet: bytes | None = None) -> bytes:
+    """Return the same PNG with other texts.
 
+    texts: in place of its own, apart from its XMP packet, which is metadata that was asked to be kept; None keeps all.
+    packet: an XMP packet in place of its own; None keeps it.
     Raises InvalidImage for a damaged PNG, and ValueError as `text_chunks`.
     """
+    added = {**(texts or {}), **({PNG_KEYWORD: packet.decode()} if packet else {})}
     parts = [SIGNATURE]
     for kind, body in chunks(data, Intake("image", STORED_LIMITS)):
-        if kind not in TEXTS or bytes(body).startswith(PNG_KEYWORD.encode() + b"\0"):
+        is_packet = kind in TEXTS and bytes(body).startswith(PNG_KEYWORD.encode() + b"\0")
+        replacement = packet if is_packet else texts
+        if kind not in TEXTS or replacement is None:
             parts.append(chunk(kind, body))
         if kind == b"IHDR":
-            parts.extend(text_chunks(texts))
+            parts.extend(text_chunks(added))
     return b"".join(parts)
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.png import JPEG_QUALITY, SIGNATURE, chunk
 from inpainting.core.codecs.png_text import text_chunks
-from inpainting.core.codecs.xmp import PNG_KEYWORD, write_rights
+from inpainting.core.codecs.xmp import PNG_KEYWORD, write_packet
 from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.metadata import NO_METADATA, ImageMetadata
 
@@ -56,7 +56,7 @@ def encode_png(
 def _metadata_chunks(metadata: ImageMetadata) -> Iterator[bytes]:
     if exif := exif_block(metadata.tags):
         yield chunk(b"eXIf", exif)
-    if packet := write_rights(metadata.rights):
+    if packet := write_packet(metadata):
         yield from text_chunks({PNG_KEYWORD: packet.decode()})
     if metadata.jpeg_quality is not None:
         yield chunk(JPEG_QUALITY, bytes([metadata.jpeg_quality]))

@@ -5,9 +5,10 @@ from __future__ import annotations
 import codecs
 
 from inpainting.core.codecs import bmp, gif, jpeg, png, tiff_directory
-from inpainting.core.codecs.accepted import ACCEPTED, EXPORT_AS
+from inpainting.core.codecs.accepted import ACCEPTED
+from inpainting.core.sentences import Sentence, sentence
 
-CAMERA_RAW = "a camera's raw file"
+CAMERA_RAW = sentence("a camera's raw file")
 EXPORTABLE = (
     (b"FUJIFILMCCD-RAW", CAMERA_RAW),
     (b"IIU\0", CAMERA_RAW),
@@ -16,23 +17,23 @@ EXPORTABLE = (
     (b"MMOR", CAMERA_RAW),
     (b"\0MRM", CAMERA_RAW),
     (b"FOVb", CAMERA_RAW),
-    (b"8BPS", "a Photoshop file"),
-    (b"%PDF-", "a PDF file"),
-    (b"%!PS", "a PostScript file"),
-    (b"\xc5\xd0\xd3\xc6", "a PostScript file"),
-    (b"\xff\x0a", "a JPEG XL file"),
-    (b"\0\0\0\x0cJXL ", "a JPEG XL file"),
-    (b"\0\0\0\x0cjP  ", "a JPEG 2000 file"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 file"),
-    (b"v/1\x01", "an OpenEXR file"),
+    (b"8BPS", sentence("a Photoshop file")),
+    (b"%PDF-", sentence("a PDF file")),
+    (b"%!PS", sentence("a PostScript file")),
+    (b"\xc5\xd0\xd3\xc6", sentence("a PostScript file")),
+    (b"\xff\x0a", sentence("a JPEG XL file")),
+    (b"\0\0\0\x0cJXL ", sentence("a JPEG XL file")),
+    (b"\0\0\0\x0cjP  ", sentence("a JPEG 2000 file")),
+    (b"\xff\x4f\xff\x51", sentence("a JPEG 2000 file")),
+    (b"v/1\x01", sentence("an OpenEXR file")),
 )
 """Images, which the program that made them can export in an accepted format. Raw files of the other cameras begin as
 a TIFF does, see `tiff`."""
 UNSUPPORTED = (
-    (b"PK\x03\x04", "a ZIP archive"),
-    (b"PK\x05\x06", "a ZIP archive"),
-    (b"\0\0\1\0", "an icon file"),
-    (b"\x1f\x8b", "a gzip archive"),
+    (b"PK\x03\x04", sentence("a ZIP archive")),
+    (b"PK\x05\x06", sentence("a ZIP archive")),
+    (b"\0\0\1\0", sentence("an icon file")),
+    (b"\x1f\x8b", sentence("a gzip archive")),
 )
 CANON_RAW_BRAND = b"crx "
 AVIF_BRANDS = (b"avif", b"avis")
@@ -63,12 +64,14 @@ def detect_format(data: bytes) -> str | None:
     return "HEIC" if brands.intersection(HEIC_BRANDS) else None
 
 
-def describe(data: bytes) -> tuple[str, str]:
+def describe(data: bytes) -> tuple[Sentence, Sentence]:
     """Return the name of another format for a message, such as "a PDF file", and what to do about it."""
-    exported = next((name for magic, name in EXPORTABLE if data.startswith(magic)), "")
-    if not exported and CANON_RAW_BRAND in _brands(data):
+    exported = next((name for magic, name in EXPORTABLE if data.startswith(magic)), None)
+    if exported is None and CANON_RAW_BRAND in _brands(data):
         exported = CAMERA_RAW
-    return (exported, f"export it as {EXPORT_AS}") if exported else (_other_kind(data), f"send {ACCEPTED}")
+    if exported is not None:
+        return exported, sentence("export it as TIFF, PNG or JPEG")
+    return _other_kind(data), sentence("send {formats}", formats=Sentence(ACCEPTED))
 
 
 def _brands(data: bytes) -> set[bytes]:
@@ -80,20 +83,20 @@ def _brands(data: bytes) -> set[bytes]:
     return {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
 
 
-def _other_kind(data: bytes) -> str:
+def _other_kind(data: bytes) -> Sentence:
     for magic, name in UNSUPPORTED:
         if data.startswith(magic):
             return name
     if data[4:8] == b"ftyp":
-        return "a video file"
+        return sentence("a video file")
     start = data[:EXAMINED_TEXT_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<head", b"<body", b"<script")):
-        return "an HTML page"
+        return sentence("an HTML page")
     if b"<svg" in start:
-        return "an SVG file"
+        return sentence("an SVG file")
     if start and not CONTROL_CHARACTERS.intersection(start) and _is_text(start):
-        return "a text file"
-    return "of an unknown format"
+        return sentence("a text file")
+    return sentence("of an unknown format")
 
 
 def _is_text(start: bytes) -> bool:

@@ -14,6 +14,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.resizing import resize
+from inpainting.core.sentences import sentence
 
 QUALITIES = (80, 60, 40, 20, 5)
 """The qualities are tried from the first on, until the file is small enough. At 384 pixels a detailed photo has 21 KB
@@ -31,7 +32,9 @@ def shrunk(image: CanonicalImage, side: int) -> CanonicalImage:
     Raises InvalidRequest for a side under 1 pixel.
     """
     if side < 1:
-        raise InvalidRequest(f"a thumbnail is at least 1 pixel wide, got {side}", field="side", limit=1, actual=side)
+        raise InvalidRequest(
+            sentence("a thumbnail is at least 1 pixel wide, got {side}", side=side), field="side", limit=1, actual=side
+        )
     share = min(1.0, side / image.size.longer)
     size = Size(max(1, round(image.size.width * share)), max(1, round(image.size.height * share)))
     return resize(_reduce(image, int(1 / share / FINER)), size)

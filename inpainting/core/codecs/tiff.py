@@ -10,13 +10,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.codecs.accepted import EXPORT_AS
 from inpainting.core.codecs.colour import profile_matches
 from inpainting.core.codecs.exif import UPRIGHT, read_tags
 from inpainting.core.codecs.intake import MEBI, Intake
 from inpainting.core.codecs.parsed_file import ParsedFile
-from inpainting.core.codecs.sniffing import CAMERA_RAW
-from inpainting.core.codecs.tiff_directory import CLASSIC, HOW, TiffDirectory, read_directory, read_first_directory
+from inpainting.core.codecs.tiff_directory import (
+    CLASSIC,
+    TiffDirectory,
+    read_directory,
+    read_first_directory,
+    unreadable,
+)
 from inpainting.core.codecs.tiff_jpeg import MAX_TABLE_BYTES, max_jpeg_chunks, shared_segments
 from inpainting.core.codecs.tiff_pixels import Layout, decode_pixels
 from inpainting.core.codecs.tiff_storage import DEFLATE, JPEG, LIBTIFF, LZW, UNCOMPRESSED, Storage
@@ -24,6 +28,7 @@ from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights
 from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
 from inpainting.core.metadata import ImageMetadata
+from inpainting.core.sentences import Sentence, sentence
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER = 256, 257, 258, 259, 262, 266
 STRIP_OFFSETS, ORIENTATION, SAMPLES, ROWS_A_STRIP, STRIP_BYTES, PLANAR = 273, 274, 277, 278, 279, 284
@@ -41,25 +46,28 @@ DEPTHS = {
     YCBCR: (8,),
 }
 UNREADABLE_COLOURS = {
-    4: "a transparency mask",
-    8: "CIE L*a*b* colours",
-    9: "ICC L*a*b* colours",
-    10: "ITU L*a*b* colours",
+    4: sentence("a transparency mask"),
+    8: sentence("{space} colours", space="CIE L*a*b*"),
+    9: sentence("{space} colours", space="ICC L*a*b*"),
+    10: sentence("{space} colours", space="ITU L*a*b*"),
 }
 RAW_PHOTOMETRICS = (32803, 34892)
 """Colour filter array and LinearRaw, of cameras' raw files (DNG 1.7, chapter 3)."""
 MAX_SUB_DIRECTORIES = 16
 COMPRESSIONS = {UNCOMPRESSED, JPEG, *DEFLATE, *LIBTIFF}
 UNREADABLE_COMPRESSIONS = {
-    2: "CCITT fax",
-    3: "CCITT fax",
-    4: "CCITT fax",
-    6: "old-style JPEG",
-    34712: "JPEG 2000",
-    34925: "LZMA",
-    50000: "Zstandard",
-    50001: "WebP",
-    52546: "JPEG XL",
+    number: sentence("{name} compression", name=name)
+    for number, name in {
+        2: "CCITT fax",
+        3: "CCITT fax",
+        4: "CCITT fax",
+        6: "old-style JPEG",
+        34712: "JPEG 2000",
+        34925: "LZMA",
+        50000: "Zstandard",
+        50001: "WebP",
+        52546: "JPEG XL",
+    }.items()
 }
 ASSOCIATED, UNASSOCIATED = 1, 2
 """Kinds of extra samples that are alpha: multiplied into the colours, or not (section 18)."""
@@ -76,7 +84,9 @@ def parse_tiff(data: bytes, intake: Intake) -> ParsedFile:
     """Parse the first page of a TIFF or BigTIFF. Raises InvalidImage."""
     directory = read_first_directory(data, intake)
     if _is_raw(directory):
-        raise intake.refusal("type_unsupported", f"file is {CAMERA_RAW}; export it as {EXPORT_AS}.")
+        raise intake.refusal(
+            "type_unsupported", "The {noun} file is a camera's raw file; export it as TIFF, PNG or JPEG."
+        )
     photometric, samples, bits = _colour_kind(directory)
     size = _size(directory, photometric, samples, bits)
     extra = directory.numbers(EXTRA_SAMPLES)[: samples - COLOUR_SAMPLES[photometric]]
@@ -138,27 +148,29 @@ def _colour_kind(directory: TiffDirectory) -> tuple[int, int, int]:
     depths = set(directory.numbers(BITS).tolist()) or {1}
     formats = set(directory.numbers(SAMPLE_FORMAT).tolist()) or {1}
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
-    problem = ""
+    problem: Sentence | None = None
     if not formats <= {1, 4}:
-        problem = "samples that are floating-point numbers" if 3 in formats else "signed samples"
+        problem = sentence("samples that are floating-point numbers") if 3 in formats else sentence("signed samples")
     elif photometric not in COLOUR_SAMPLES:
-        problem = UNREADABLE_COLOURS.get(photometric, f"colours of kind {photometric}")
+        unnamed = sentence("colours of kind {kind}", kind=photometric)
+        problem = UNREADABLE_COLOURS.get(photometric, unnamed)
     elif compression not in COMPRESSIONS:
-        problem = f"{UNREADABLE_COMPRESSIONS.get(compression, f'kind {compression} of')} compression"
+        unnamed = sentence("kind {kind} of compression", kind=compression)
+        problem = UNREADABLE_COMPRESSIONS.get(compression, unnamed)
     elif photometric == YCBCR and compression != JPEG:
-        problem = "YCbCr colours without JPEG compression"
+        problem = sentence("YCbCr colours without JPEG compression")
     elif len(depths) > 1 or not depths <= set(DEPTHS[photometric]) or (compression == JPEG and depths != {8}):
-        problem = f"{'/'.join(str(depth) for depth in sorted(depths))} bits a channel"
+        problem = sentence("{bits} bits a channel", bits="/".join(str(depth) for depth in sorted(depths)))
     elif not COLOUR_SAMPLES[photometric] <= samples <= MAX_SAMPLES or (min(depths) < 8 and samples > 1):
-        problem = f"{samples} channels"
+        problem = sentence("{samples} channels", samples=samples)
     elif compression == JPEG and samples not in (1, 3):
-        problem = f"{samples} channels in JPEG compression"
+        problem = sentence("{samples} channels in JPEG compression", samples=samples)
     elif photometric == SEPARATED and directory.number(INK_SET, 1) != 1:
-        problem = "inks other than CMYK"
+        problem = sentence("inks other than CMYK")
     elif directory.number(FILL_ORDER, 1) != 1:
-        problem = "its bits in reversed order"
+        problem = sentence("its bits in reversed order")
     if problem:
-        raise intake.refusal("type_unsupported", f"is a TIFF with {problem}; {HOW}")
+        raise unreadable(intake, problem)
     return photometric, samples, min(depths)
 
 
@@ -167,13 +179,16 @@ def _size(directory: TiffDirectory, photometric: int, samples: int, bits: int) -
     pixels."""
     limits, width, height = directory.intake.limits, directory.number(WIDTH, 0), directory.number(HEIGHT, 0)
     if samples * bits > MAX_PIXEL_BITS:
-        kind, max_pixels = f" with {samples} channels of {bits} bits", limits.max_pixels * MAX_PIXEL_BITS
+        kind = sentence(" with {samples} channels of {bits} bits", samples=samples, bits=bits)
+        max_pixels = limits.max_pixels * MAX_PIXEL_BITS
         directory.intake.check_size(width, height, max_pixels=max_pixels // (samples * bits), kind=kind)
     if photometric == SEPARATED:
-        return directory.intake.check_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=" in CMYK")
+        return directory.intake.check_size(width, height, max_pixels=limits.max_pixels_cmyk, kind=sentence(" in CMYK"))
     if bits == 16:
         max_pixels = limits.max_pixels_16_bit
-        return directory.intake.check_size(width, height, max_pixels=max_pixels, kind=" with 16 bits a channel")
+        return directory.intake.check_size(
+            width, height, max_pixels=max_pixels, kind=sentence(" with 16 bits a channel")
+        )
     return directory.intake.check_size(width, height)
 
 
@@ -189,10 +204,11 @@ def _palette(directory: TiffDirectory, bits: int) -> NDArray[np.uint8]:
 def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, photometric: int) -> Storage:
     """Return where the pixels are: every strip or tile within the file, in their number. Raises InvalidImage."""
     intake = directory.intake
-    max_chunks, chunks = intake.limits.max_tiff_chunks, "strips or tiles"
+    max_chunks, chunks = intake.limits.max_tiff_chunks, sentence("strips or tiles")
     compression = directory.number(COMPRESSION, UNCOMPRESSED)
     if compression == JPEG:
-        max_chunks, chunks = min(max_chunks, max_jpeg_chunks(size)), f"strips or tiles that are JPEGs at {size}"
+        max_chunks = min(max_chunks, max_jpeg_chunks(size))
+        chunks = sentence("strips or tiles that are JPEGs at {size}", size=size)
     if TILE_OFFSETS in directory:
         width, height = directory.number(TILE_WIDTH, 0), directory.number(TILE_HEIGHT, 0)
         offsets, lengths = directory.numbers(TILE_OFFSETS, max_count=max_chunks, noun=chunks), TILE_BYTES
@@ -227,10 +243,10 @@ def _storage(directory: TiffDirectory, size: Size, samples: int, bits: int, phot
         intake=intake,
     )
     if storage.has_predictor and (directory.number(PREDICTOR, 1) != 2 or bits < 8):
-        raise intake.refusal("type_unsupported", f"is a TIFF with a predictor that is not read; {HOW}")
+        raise unreadable(intake, sentence("a predictor that is not read"))
     if compression in LIBTIFF and int(storage.chunk_bytes().max()) > MAX_LIBTIFF_BYTES:
-        problem = f"a strip or tile of more than {MAX_LIBTIFF_BYTES // MEBI} MiB in this compression"
-        raise intake.refusal("type_unsupported", f"is a TIFF with {problem}; {HOW}")
+        most = MAX_LIBTIFF_BYTES // MEBI
+        raise unreadable(intake, sentence("a strip or tile of more than {most} MiB in this compression", most=most))
     if len(offsets) != planes * storage.across * storage.down or len(counts) != len(offsets):
         raise intake.damage_error("the number of its strips or tiles does not fit its size")
     if (offsets < 0).any() or (counts < 0).any() or (counts > len(directory.data) - offsets).any():
@@ -253,16 +269,32 @@ def _warnings(
 ) -> tuple[str, ...]:
     noun, found = directory.intake.noun, []
     if directory.next_offset:
-        found.append(f"The {noun} file holds several pages; the first is used.")
+        found.append(sentence("The {noun} file holds several pages; the first is used.", noun=noun))
     if photometric == PALETTE:
-        found.append(f"The {noun} has a palette; it is kept in true colour.")
+        found.append(sentence("The {noun} has a palette; it is kept in true colour.", noun=noun))
     elif layout.bits < 8:
         found.append(directory.intake.few_bits(layout.bits))
     if photometric == SEPARATED:
-        method = "by its colour profile" if has_profile else "without a colour profile, so colours are approximate"
-        found.append(f"The {noun} is CMYK; it is kept as sRGB with 8 bits a channel, converted {method}.")
+        found.append(
+            sentence(
+                "The {noun} is CMYK; it is kept as sRGB with 8 bits a channel, converted by its colour profile.",
+                noun=noun,
+            )
+            if has_profile
+            else sentence(
+                "The {noun} is CMYK; it is kept as sRGB with 8 bits a channel, converted without a colour profile, "
+                "so colours are approximate.",
+                noun=noun,
+            )
+        )
     if layout.is_premultiplied:
-        found.append(f"The {noun}'s colours are multiplied with its transparency; they are kept divided by it.")
+        found.append(
+            sentence(
+                "The {noun}'s colours are multiplied with its transparency; they are kept divided by it.", noun=noun
+            )
+        )
     if samples > layout.colour_samples + (layout.alpha is not None):
-        found.append(f"The {noun} has further channels that are no transparency; they are left out.")
+        found.append(
+            sentence("The {noun} has further channels that are no transparency; they are left out.", noun=noun)
+        )
     return tuple(found)

@@ -20,6 +20,7 @@ from inpainting.core.codecs.parsed_file import DecodingFailed
 from inpainting.core.codecs.png import DECOMPRESSION_ERROR
 from inpainting.core.codecs.tiff_jpeg import decode_jpeg_chunk
 from inpainting.core.codecs.tiff_storage import JPEG, LIBTIFF, UNCOMPRESSED, ChunkBatch, Storage
+from inpainting.core.sentences import sentence
 
 
 def decompress(storage: Storage, batch: ChunkBatch, target: NDArray[np.uint8]) -> None:
@@ -46,11 +47,11 @@ def _inflate(body: memoryview, target: NDArray[np.uint8]) -> None:
         while filled < len(target):
             piece = decompressor.decompress(body if not filled else b"", min(len(target) - filled, MEBI))
             if not piece:
-                raise DecodingFailed("its image data is too short")
+                raise DecodingFailed(sentence("its image data is too short"))
             target[filled : filled + len(piece)] = np.frombuffer(piece, np.uint8)
             filled += len(piece)
     except (DECOMPRESSION_ERROR, EOFError) as error:
-        raise DecodingFailed("its compressed data is corrupt") from error
+        raise DecodingFailed(sentence("its compressed data is corrupt")) from error
 
 
 def _read_rows(data: bytes, target: NDArray[np.uint8]) -> None:
@@ -58,10 +59,10 @@ def _read_rows(data: bytes, target: NDArray[np.uint8]) -> None:
         image = TiffImagePlugin.TiffImageFile(io.BytesIO(data))
         image.load()
     except PILLOW_ERRORS as error:
-        raise DecodingFailed("its compressed data is corrupt") from error
+        raise DecodingFailed(sentence("its compressed data is corrupt")) from error
     height, row_bytes = target.shape
     if image.size != (row_bytes, height) or image.mode != "L":
-        raise DecodingFailed("its compressed data is corrupt")
+        raise DecodingFailed(sentence("its compressed data is corrupt"))
     band = max(1, MEBI // row_bytes)  # Pillow's whole image as an array would be two further copies
     for top in range(0, height, band):
         end = min(top + band, height)

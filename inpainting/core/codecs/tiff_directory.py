@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.intake import Intake
+from inpainting.core.errors import InvalidImage
+from inpainting.core.sentences import Sentence, sentence
 
 CLASSIC, BIG = (b"II*\0", b"MM\0*"), (b"II+\0", b"MM\0+")
 SIGNATURES = (*CLASSIC, *BIG)
 MAX_ENTRIES = 4096
-HOW = "export it as a TIFF with 8 or 16 bits a channel and LZW, Deflate or no compression, as PNG or as JPEG."
-"""The advice to people whose TIFF is of a kind that is not read."""
+VALUES_IN_A_TAG = sentence("values in a tag")
 INTEGERS = {1: "u1", 3: "u2", 4: "u4", 13: "u4", 16: "u8", 18: "u8"}
 """BYTE, SHORT, LONG, IFD, LONG8 and IFD8, as numpy names them."""
 BYTES = {1, 2, 7}
@@ -49,7 +50,7 @@ class TiffDirectory:
     def __contains__(self, tag: int) -> bool:
         return tag in self.entries
 
-    def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES, noun: str = "values in a tag") -> NDArray[np.int64]:
+    def numbers(self, tag: int, *, max_count: int = MAX_ENTRIES, noun: Sentence = VALUES_IN_A_TAG) -> NDArray[np.int64]:
         """Return the integers of a tag; none where it is missing. Raises InvalidImage for more than `max_count`, or
         others.
 
@@ -76,7 +77,9 @@ class TiffDirectory:
         if entry is None or entry.kind not in BYTES:
             return None
         if entry.count > max_bytes:
-            raise self.intake.damage_error(f"tag {tag} in it has more than {max_bytes} bytes")
+            raise self.intake.damage_error(
+                sentence("tag {tag} in it has more than {most} bytes", tag=tag, most=max_bytes)
+            )
         self._check(entry)
         return self.data[entry.start : entry.start + entry.count]
 
@@ -121,3 +124,13 @@ def read_directory(data: bytes, offset: int, intake: Intake) -> TiffDirectory:
     except (struct.error, OverflowError) as error:
         raise intake.damage_error("it ends early") from error
     return TiffDirectory(data, order, entries, next_offset, intake)
+
+
+def unreadable(intake: Intake, problem: Sentence) -> InvalidImage:
+    """Return the error for a TIFF with something that is not read here."""
+    return intake.refusal(
+        "type_unsupported",
+        "The {noun} is a TIFF with {problem}; export it as a TIFF with 8 or 16 bits a channel and LZW, Deflate or no "
+        "compression, as PNG or as JPEG.",
+        problem=problem,
+    )

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.jpeg import parse_jpeg_part, read_jpeg_tables
 from inpainting.core.codecs.parsed_file import DecodingFailed
-from inpainting.core.codecs.tiff_directory import HOW
+from inpainting.core.codecs.tiff_directory import unreadable
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import sentence
 
 MAX_TABLE_BYTES = 8192
 MIN_CHUNK_PIXELS = 64 * 64
@@ -43,10 +44,10 @@ def decode_jpeg_chunk(
     """Fill the target [rows, row bytes] with the pixels of one chunk. Raises DecodingFailed or InvalidImage."""
     part = parse_jpeg_part(body, shared, intake)
     if part.is_progressive:
-        raise intake.refusal("type_unsupported", f"is a TIFF with progressive JPEG compression; {HOW}")
+        raise unreadable(intake, sentence("progressive JPEG compression"))
     if part.size.width != chunk.width or not len(target) <= part.size.height <= chunk.height:
-        raise DecodingFailed("its sizes contradict each other")
+        raise DecodingFailed(sentence("its sizes contradict each other"))
     pixels = part.decode()[: len(target)]
     if part.components != samples or pixels.size != target.size:
-        raise DecodingFailed("its channels contradict each other")
+        raise DecodingFailed(sentence("its channels contradict each other"))
     target[:] = pixels.reshape(target.shape)

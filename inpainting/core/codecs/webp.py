@@ -20,6 +20,7 @@ from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import ImageMetadata
+from inpainting.core.sentences import sentence
 
 ALPHA_FLAG = 0x10
 FRAME_HEADER_BYTES = 16
@@ -74,7 +75,9 @@ def parse_webp(data: bytes, intake: Intake) -> ParsedFile:
         profile_space="RGB ",
         icc_profile=found.get(b"ICCP"),
         orientation=read_orientation(exif),
-        warnings=(f"The {intake.noun} is animated; its first frame is used.",) if frames > 1 else (),
+        warnings=(sentence("The {noun} is animated; its first frame is used.", noun=intake.noun),)
+        if frames > 1
+        else (),
         metadata=ImageMetadata(tags=read_tags(exif), rights=read_rights(found.get(b"XMP ", b""))),
     )
 
@@ -107,7 +110,7 @@ def _decode(data: bytes, canvas: Size, left: int, top: int) -> Pixels:
     pixels = np.zeros((canvas.height, canvas.width, 4), np.uint8)
     part = pixels[top : top + height, left : left + width]
     if part.shape[:2] != (height, width):
-        raise DecodingFailed("its sizes contradict each other")
+        raise DecodingFailed(sentence("its sizes contradict each other"))
     part[:, :, :channels] = frame
     if channels == 3:
         part[:, :, 3] = 255

@@ -1,6 +1,7 @@
-"""Reads the rights from an XMP packet, and writes a new packet of them.
+"""Reads the rights from an XMP packet, and writes a new packet of them and of the digital source type.
 
-XMP Specification Part 1 (ISO 16684-1): section 7 for the serialisation, 8.3 and 8.5 for the properties.
+XMP Specification Part 1 (ISO 16684-1): section 7 for the serialisation, 8.3 and 8.5 for the properties; IPTC Photo
+Metadata Standard 2023.2, section "Digital Source Type".
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Iterable
 from html import escape
 from xml.etree import ElementTree  # nosec B405
 
-from inpainting.core.metadata import Rights, clean_text
+from inpainting.core.metadata import ImageMetadata, Rights, clean_text
 
 JPEG_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
 """The beginning of the APP1 segment that holds a packet."""
@@ -19,6 +20,7 @@ MAX_PACKET_BYTES = 256 * 1024
 MAX_CREATORS = 10
 RDF, DC = "http://www.w3.org/1999/02/22-rdf-syntax-ns#", "http://purl.org/dc/elements/1.1/"
 XMP_RIGHTS = "http://ns.adobe.com/xap/1.0/rights/"
+IPTC_EXTENSION = "http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
 LANGUAGE = "{http://www.w3.org/XML/1998/namespace}lang"
 
 
@@ -47,21 +49,24 @@ def read_rights(packet: bytes) -> Rights:
     )
 
 
-def write_rights(rights: Rights) -> bytes:
-    """Return a packet of the rights; empty without any."""
+def write_packet(metadata: ImageMetadata) -> bytes:
+    """Return a packet of the rights and the digital source type; empty without any."""
+    rights = metadata.rights
     properties = [
         _array("dc:creator", "Seq", rights.creators),
         _array("dc:rights", "Alt", filter(None, [rights.rights])),
         _simple("xmpRights:Marked", rights.marked),
         _array("xmpRights:UsageTerms", "Alt", filter(None, [rights.usage_terms])),
         _simple("xmpRights:WebStatement", rights.web_statement),
+        _simple("Iptc4xmpExt:DigitalSourceType", metadata.digital_source_type),
     ]
     if not any(properties):
         return b""
     return (
         '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>'
         f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{RDF}">'
-        f'<rdf:Description rdf:about="" xmlns:dc="{DC}" xmlns:xmpRights="{XMP_RIGHTS}">'
+        f'<rdf:Description rdf:about="" xmlns:dc="{DC}" xmlns:xmpRights="{XMP_RIGHTS}"'
+        f' xmlns:Iptc4xmpExt="{IPTC_EXTENSION}">'
         f"{''.join(properties)}</rdf:Description></rdf:RDF></x:xmpmeta>"
         '<?xpacket end="r"?>'
     ).encode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import sentence
 
 OFF = "off"
 UNAVAILABLE = "safety_checker_unavailable"
@@ -27,11 +28,17 @@ def resolve(settings: PaintSettings, site: str) -> tuple[PaintSettings, tuple[st
     if site == OFF:
         if settings.safety_checker:
             return replace(settings, safety_checker_type=requested or DEFAULT_TYPE), ()
-        idle = ("safety_checker_type changes nothing while the safety checker is off.",) if requested else ()
+        idle = (sentence("safety_checker_type changes nothing while the safety checker is off."),) if requested else ()
         return replace(settings, safety_checker_type=None), idle
     warnings = [STAYS_ON] if settings.safety_checker is False else []
     chosen = requested or site
     if STRICTNESS[chosen] < STRICTNESS[site]:
-        warnings.append(f"The safety_checker_type “{chosen}” hides less than this site requires; “{site}” is used.")
+        warnings.append(
+            sentence(
+                "The safety_checker_type “{chosen}” hides less than this site requires; “{site}” is used.",
+                chosen=chosen,
+                site=site,
+            )
+        )
         chosen = site
     return replace(settings, safety_checker=True, safety_checker_type=chosen), tuple(warnings)

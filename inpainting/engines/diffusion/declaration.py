@@ -25,6 +25,7 @@ from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import ControlUse, LoraUse, PaintSettings
+from inpainting.core.sentences import every, mark, sentence
 from inpainting.core.setting import DIFFUSION as NAME
 from inpainting.core.settings_table import FLOW_SCHEDULERS, MAX_LORAS, RANGES, settings_ignored_by
 from inpainting.core.validation import check_range
@@ -110,8 +111,11 @@ def resolved_use(use: AdapterUse, adapter: ModelSpec) -> AdapterUse:
         return replace(use, slug=adapter.slug, type=use.type or ControlImageKind.CANNY.value)
     if use.type not in (None, adapter.control):
         raise InvalidRequest(
-            f"The ControlNet {adapter.slug} was trained on one kind of control image, {adapter.control}; only a "
-            "Union has others.",
+            sentence(
+                "The ControlNet {slug} was trained on one kind of control image, {control}; only a Union has others.",
+                slug=adapter.slug,
+                control=adapter.control,
+            ),
             code="adapter_unfit",
             field="control_type",
             actual=use.type,
@@ -140,13 +144,19 @@ def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalo
         return settings
     if FEW_STEPS[LoraKind.LCM].scheduler not in families.get(model.family).schedulers:
         raise InvalidRequest(
-            f"Models of the family {model.family} have no drafts.", code="preset_unavailable", field="preset"
+            sentence("Models of the family {family} have no drafts.", family=model.family),
+            code="preset_unavailable",
+            field="preset",
         )
     preset = catalog.preset_adapters(model.family)
     if preset.lora is None or preset.vae is None:
-        missing = " and ".join(preset.missing(model.family))
+        missing = every(preset.missing(model.family))
         raise InvalidRequest(
-            f"The preset draft needs, for models of the family {model.family}: {missing}.",
+            sentence(
+                "The preset draft needs, for models of the family {family}: {missing}.",
+                family=model.family,
+                missing=missing,
+            ),
             code="preset_unavailable",
             field="preset",
         )
@@ -154,7 +164,11 @@ def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalo
     others = [use for use in settings.loras if use.slug != preset.lora]
     if len(others) >= MAX_LORAS:
         raise InvalidRequest(
-            f"A draft uses the LoRA {preset.lora}; beside it at most {MAX_LORAS - 1} are allowed.",
+            sentence(
+                "A draft uses the LoRA {lora}; beside it at most {most} are allowed.",
+                lora=preset.lora,
+                most=MAX_LORAS - 1,
+            ),
             code="field_out_of_range",
             field="loras",
             limit=MAX_LORAS - 1,
@@ -167,8 +181,14 @@ def check_family(adapter: Adapter, label: str, model: ModelSpec, family: str, *,
     """Return the adapter. Raises InvalidRequest with that code unless it is for `family`, which the model takes."""
     if adapter.family != family:
         raise InvalidRequest(
-            f"The {label} {adapter.slug} is for models of the family {adapter.family}; {model.label} is of "
-            f"{model.family}.",
+            sentence(
+                "The {label} {slug} is for models of the family {family}; {label_2} is of {family_2}.",
+                label=label,
+                slug=adapter.slug,
+                family=adapter.family,
+                label_2=model.label,
+                family_2=model.family,
+            ),
             code=code,
             field=field,
             actual=adapter.slug,
@@ -215,7 +235,8 @@ def round_to_cells(pixels: int, cell: int) -> int:
 
 DIFFUSION = EngineDeclaration(
     name=NAME,
-    label="Diffusion",
+    label=mark("Diffusion"),
+    model_label=mark("Model"),
     queue=Queue.GPU,
     ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=False,

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+HOST_SHARE = 0.5
+"""The share of the machine's free memory that evicted models take at most, of all processes of `serve --devices`."""
 IMPORTING_SECONDS = 600.0
 """The time after which importing torch counts as hung. Uncompiled, it takes 20 s of one processor."""
 
@@ -40,7 +42,7 @@ class Options:
     memory_bytes: weights kept in the device's memory at most; None is most of what it has. host_share: of the
     machine's free memory that evicted models may take, 0 to 1. max_rows: see `Batcher`.
     models_dir: the folder of all models, in which a small decoder for previews may lie.
-    compilation: "blocks", or OFF.
+    compilation: auto, blocks or OFF; auto compiles transformers on a GPU, unless max_rows is 1.
     openvino: auto or off; auto computes with it on a processor, where it is installed. openvino_bytes: what its files
     may take on the disk.
     """
@@ -50,7 +52,7 @@ class Options:
     quantization: str = OFF
     compilation: str = OFF
     memory_bytes: int | None = None
-    host_share: float = 0.5
+    host_share: float = HOST_SHARE
     max_rows: int | None = None
     models_dir: Path | None = None
     openvino: str = "auto"
@@ -115,15 +117,16 @@ class Diffusion:
         from inpainting.engines.diffusion.serving.host_memory import HostMemory
         from inpainting.engines.diffusion.serving.model_cache import ModelCache
         from inpainting.networks.device import hardware
-        from inpainting.networks.device.compilation import import_compiler
+        from inpainting.networks.device.compilation import AUTO, compilation_for, import_compiler
 
-        quantization, compilation = (
-            "" if word == OFF else word for word in (self.options.quantization, self.options.compilation)
-        )
+        quantization = "" if self.options.quantization == OFF else self.options.quantization
+        # With a network that was compiled for other sizes before, an image might not be the same to the last bit.
+        is_wanted = self.options.compilation != AUTO or self.options.max_rows != 1
+        chosen = hardware.choose(self.options.device, self.options.precision)
+        compilation = compilation_for(self.options.compilation, chosen.device) if is_wanted else ""
         if compilation:
             import_compiler()
         freeze_imports(package="diffusers")
-        chosen = hardware.choose(self.options.device, self.options.precision)
         chosen = replace(chosen, quantization=quantization, compilation=compilation)
         budget = self.options.memory_bytes or int(chosen.memory_bytes() * hardware.WEIGHTS_SHARE)
         host_memory = HostMemory(self.options.host_share)
@@ -167,6 +170,7 @@ def create() -> Diffusion:
             quantization=site.DIFFUSION_QUANTIZATION,
             compilation=site.DIFFUSION_COMPILE,
             memory_bytes=site.DIFFUSION_MEMORY_MB * 10**6 or None,
+            host_share=HOST_SHARE / site.DEVICE_COUNT,
             max_rows=site.DIFFUSION_ROWS or None,
             models_dir=site.MODELS_DIR,
             openvino=site.DIFFUSION_OPENVINO,

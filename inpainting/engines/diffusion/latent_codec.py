@@ -15,6 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from numpy.typing import NDArray
 
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.encoding_cache import EncodingCache
 from inpainting.engines.diffusion.vae_formats import latent_statistics, scaling_factor, shift_factor
@@ -134,6 +135,6 @@ def to_tensor(pixels: NDArray[Any]) -> torch.Tensor:
 def invalid_output() -> EngineFailed:
     """The error for latents or pixels that are not finite."""
     return EngineFailed(
-        "The model gave numbers that are no image. Another scheduler or more steps may help.",
+        sentence("The model gave numbers that are no image. Another scheduler or more steps may help."),
         code="model_produced_invalid_output",
     )

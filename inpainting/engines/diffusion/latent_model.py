@@ -15,6 +15,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
@@ -27,9 +28,9 @@ from inpainting.engines.diffusion.first_block_cache import FirstBlockCache
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.memory_shortage import MemoryShortage
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
-from inpainting.networks.device.compilation import CompiledNetwork
-from inpainting.networks.device.hardware import Hardware, Offload
-from inpainting.networks.device.quantization import stored_bytes
+from inpainting.networks.device.compilation import BLOCKS, TRANSFORMERS, CompiledNetwork
+from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
+from inpainting.networks.device.quantization import QUANTIZATIONS, is_quantized, stored_bytes
 
 OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
 
@@ -105,9 +106,24 @@ class LatentModel(ABC):
         """Why its network is not compiled although that was asked for, for the metadata."""
         return () if self._compiled is None or self._compiled.rejection is None else (self._compiled.rejection,)
 
+    @property
+    def is_compiled(self) -> bool:
+        """Whether a step may have to wait for the compiler."""
+        return self._compiled is not None
+
+    @property
+    def _is_transformer_to_compile(self) -> bool:
+        """Compiled by default. Of quantised ones, only those that multiply numbers of 8 bits need it."""
+        if self.unet is not None or is_quantized(self.network):
+            return False
+        word = self.hardware.quantization
+        return not word or QUANTIZATIONS[word].quantizes_activations
+
     def _prepare_compilation(self) -> None:
         """Compile from the next step on. The network must be without adapters, and whole on its device."""
-        if self.hardware.compilation:
+        if self.hardware.compilation == BLOCKS or (
+            self.hardware.compilation == TRANSFORMERS and self._is_transformer_to_compile
+        ):
             self._compiled = CompiledNetwork(self.network, self.spec.slug)
 
     # What each family implements
@@ -134,7 +150,7 @@ class LatentModel(ABC):
 
     def embedding_vectors(self, embeddings: Sequence[Embedding]) -> tuple[EmbeddingVectors, ...]:
         """The vectors of textual inversions for `tokenize`. Raises EngineFailed, `adapter_unfit`."""
-        raise EngineFailed(f"{self.spec.label} takes no embeddings.", code="adapter_unfit")
+        raise EngineFailed(sentence("{label} takes no embeddings.", label=self.spec.label), code="adapter_unfit")
 
     def control(
         self, network: Any, control: RequestedControl, request: InpaintRequest, codec: LatentCodec
@@ -143,7 +159,7 @@ class LatentModel(ABC):
 
         network: loaded from the ControlNet's files. Raises EngineFailed: `adapter_unfit`, `control_image_missing`.
         """
-        raise EngineFailed(f"{self.spec.label} takes no ControlNet.", code="adapter_unfit")
+        raise EngineFailed(sentence("{label} takes no ControlNet.", label=self.spec.label), code="adapter_unfit")
 
     @abstractmethod
     def start(
@@ -189,7 +205,12 @@ class LatentModel(ABC):
         vae = self.vae if vae is None else vae
         if not is_own and latent_format(vae) != latent_format(self.vae):
             raise EngineFailed(
-                f"The VAE gives latents of {latent_format(vae)}; {self.spec.label} wants {latent_format(self.vae)}.",
+                sentence(
+                    "The VAE gives latents of {given}; {label} wants {wanted}.",
+                    given=latent_format(vae),
+                    label=self.spec.label,
+                    wanted=latent_format(self.vae),
+                ),
                 code="adapter_unfit",
             )
         overflows = self.respects_force_upcast and bool(getattr(vae.config, "force_upcast", False))
@@ -242,7 +263,15 @@ class LatentModel(ABC):
         self.block_cache.remove()  # before the blocks get other hooks
         self.loras.unfuse()
         self._compiled = None
-        self.hardware.offload(self.pipeline, offload)
+        try:
+            self.hardware.offload(self.pipeline, offload)
+        except Exception as error:
+            # Not even the VAE fits, which is never apart. What is half moved could not compute the next image.
+            if offload is Offload.LAYERS and is_out_of_memory(error):
+                self.hardware.remove(self.pipeline)
+                self.hardware.offload(self.pipeline, Offload.COMPONENTS)
+                self.offload = Offload.COMPONENTS
+            raise
         self.offload = offload
         parts = "parts" if offload is Offload.COMPONENTS else "layers"
         self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")

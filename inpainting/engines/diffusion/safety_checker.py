@@ -25,6 +25,7 @@ from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE
+from inpainting.core.sentences import sentence
 from inpainting.families.safety_checker.files import variant_in
 from inpainting.keepalive import run_in_thread
 from inpainting.networks.load_lock import serialize
@@ -87,9 +88,9 @@ def load(spec: ModelSpec, folder: Path) -> SafetyChecker:
         processor = transformers.CLIPImageProcessorPil.from_pretrained(folder, local_files_only=True)
         missing = sorted([*loading_info["missing_keys"], *map(str, loading_info["mismatched_keys"])])
         if missing:
-            raise ModelRefused(f"it lacks {missing[0]}.")
+            raise ModelRefused(sentence("it lacks {missing}.", missing=missing[0]))
         if not all(torch.isfinite(tensor).all() for tensor in model.state_dict().values()):
-            raise ModelRefused("it holds numbers that are not finite.")
+            raise ModelRefused(sentence("it holds numbers that are not finite."))
     except (EngineFailed, *READ_ERRORS) as error:
-        raise unreadable("The safety checker", folder, error, UNAVAILABLE) from error
+        raise unreadable(sentence("The safety checker"), folder, error, UNAVAILABLE) from error
     return SafetyChecker(model.eval(), processor)

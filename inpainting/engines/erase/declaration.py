@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import mark
 from inpainting.core.setting import ERASE as NAME
 from inpainting.core.settings_table import settings_ignored_by
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
@@ -23,7 +24,8 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
 
 ERASE = EngineDeclaration(
     name=NAME,
-    label="Erase",
+    label=mark("Erase"),
+    model_label=mark("Erases with"),
     queue=Queue.CPU,
     ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=True,

@@ -20,6 +20,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, Window
 from inpainting.core.masks import scale_mask
 from inpainting.core.resizing import resize_pixels
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.erase.mask_regions import split_into_regions, window_around
@@ -57,7 +58,7 @@ class Erase:
         request = plan.request
         image, mask = request.image.pixels, request.mask > 0
         if mask.all():
-            raise EngineFailed("The mask covers the whole image, so nothing is left to paint from.")
+            raise EngineFailed(sentence("The mask covers the whole image, so nothing is left to paint from."))
         network = self.network(plan.required_model)
         regions = split_into_regions(mask, network.side)
         kept = kept_box(masks.nonempty_bounds((~mask).view(np.uint8)), request.image.size, THIN_RADIUS)

@@ -13,6 +13,7 @@ from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import sentence
 from inpainting.engines.erase.network_inputs import PrepareInputs, fill_hole_with_nearest
 from inpainting.networks.onnx_sessions import load_session, run_session
 
@@ -62,7 +63,12 @@ class OnnxNetwork:
         painted = run_session(self.session, self.label, feeds, on_wait)
         if painted.shape != (1, 3, *visible.shape[:2]) or not np.isfinite(painted).all():
             raise EngineFailed(
-                f"The model {self.label} returned {painted.shape} {painted.dtype}, or values that are not finite.",
+                sentence(
+                    "The model {label} returned {shape} {dtype}, or values that are not finite.",
+                    label=self.label,
+                    shape=painted.shape,
+                    dtype=painted.dtype,
+                ),
                 code="model_produced_invalid_output",
             )
         # Both return 0 to 255: LaMa as float32, which may exceed the range slightly, MI-GAN as uint8.

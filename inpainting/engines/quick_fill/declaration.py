@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import mark
 from inpainting.core.setting import QUICK_FILL as NAME
 from inpainting.core.settings_table import settings_ignored_by
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Queue, Resolution
@@ -18,7 +19,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
 
 QUICK_FILL = EngineDeclaration(
     name=NAME,
-    label="Quick fill",
+    label=mark("Quick fill"),
     queue=Queue.CPU,
     ignored_settings=settings_ignored_by(NAME),
     needs_surroundings=True,

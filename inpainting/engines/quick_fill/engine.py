@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from inpainting.core import masks
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.quick_fill.bands import PlacedBand, bands_around, kept_box
 from inpainting.engines.quick_fill.declaration import CONTEXT, MIN_CONTEXT, QUICK_FILL
@@ -45,7 +46,7 @@ class QuickFill:
         image = np.ascontiguousarray(request.image.pixels, dtype=np.uint8)
         mask = request.mask > 0
         if mask.all():
-            raise EngineFailed("The mask covers the whole image, so nothing is left to paint from.")
+            raise EngineFailed(sentence("The mask covers the whole image, so nothing is left to paint from."))
         progress = Progress(on_step)
         progress(0.01)
         size = request.image.size

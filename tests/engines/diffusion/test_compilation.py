@@ -27,7 +27,7 @@ from inpainting.engines.diffusion.serving.device_watchdog import MIN_STEP_SECOND
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device import compilation
-from inpainting.networks.device.compilation import CompiledNetwork
+from inpainting.networks.device.compilation import AUTO, BLOCKS, TRANSFORMERS, CompiledNetwork, compilation_for
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import OFF
 from tests.engines.diffusion.compiling import Backend, stepped
@@ -265,9 +265,41 @@ def test_the_weights_are_not_copied(spec: ModelSpec, monkeypatch: pytest.MonkeyP
     assert {id(tensor) for tensor in compiled.parameters()} == {id(tensor) for tensor in model.unet.parameters()}
 
 
-def test_nothing_is_compiled_by_default() -> None:
-    assert Diffusion(Options(device="cpu")).batcher.cache.hardware.compilation == ""
-    assert Diffusion(Options(device="cpu", compilation="blocks")).batcher.cache.hardware.compilation == "blocks"
+def test_nothing_is_compiled_on_a_cpu_unless_it_is_asked_for() -> None:
+    for word, expected in ((OFF, ""), (AUTO, ""), (BLOCKS, BLOCKS)):
+        assert Diffusion(Options(device="cpu", compilation=word)).batcher.cache.hardware.compilation == expected
+
+
+@pytest.mark.parametrize(
+    ("compiler", "capability", "expected"),
+    [("/usr/bin/gcc", (9, 0), TRANSFORMERS), (None, (9, 0), ""), ("/usr/bin/gcc", (6, 1), "")],
+)
+def test_transformers_are_compiled_by_default_on_a_gpu_for_which_code_can_be_generated(
+    monkeypatch: pytest.MonkeyPatch, compiler: str | None, capability: tuple[int, int], expected: str
+) -> None:
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("shutil.which", lambda _: compiler)
+    monkeypatch.setattr(compilation, "find_spec", lambda _: object())
+    monkeypatch.setattr(Path, "exists", lambda _: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _: capability)
+    assert compilation_for(AUTO, torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize(("family", "is_compiled"), [("sd", False), ("flux-fill", True)])
+def test_by_default_transformers_are_compiled_and_unets_are_not(
+    tmp_path: Path, family: str, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(compilation.OPTIONS, "backend", Backend())
+    model = load(tiny_models.saved(tmp_path / family, family), replace(CPU, compilation=TRANSFORMERS))
+    assert model.is_compiled is is_compiled
+    assert isinstance(model.step_network, CompiledNetwork) is is_compiled
+
+
+def test_images_that_must_be_the_same_are_not_compiled_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compilation, "compilation_for", lambda *_: TRANSFORMERS)
+    for rows, expected in ((1, ""), (None, TRANSFORMERS)):
+        options = Options(device="cpu", compilation=AUTO, max_rows=rows)
+        assert Diffusion(options).batcher.cache.hardware.compilation == expected
 
 
 def test_the_compiler_is_imported_before_the_imports_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,32 @@ def test_a_dora_reads_the_weights_of_a_quantised_network(tmp_path: Path, word: s
     assert np.abs(whole.astype(int) - small).mean() < 3
 
 
+@with_torchao
+def test_a_token_of_zeros_is_quantised_to_zeros() -> None:
+    """As the empty prompts of SDXL and the padding of Z-Image are."""
+    from torchao.quantization.quantize_.common import quantize_tensor_kwargs
+
+    network = torch.nn.Sequential(torch.nn.Linear(32, 32)).bfloat16()
+    quantization.quantize(network, ON_GPUS, torch.device("cpu"))
+    given = torch.ones(2, 32, dtype=torch.bfloat16)
+    given[1] = 0
+    how = network[0].weight.act_quant_kwargs
+    quantized = quantize_tensor_kwargs._choose_quant_func_and_quantize_tensor(given, how)
+    assert torch.equal(quantized.dequantize(), given)
+
+
+@with_torchao
+@pytest.mark.parametrize("kind", [word for word, kind in QUANTIZATIONS.items() if kind.library == TORCHAO])
+def test_a_row_of_zeros_is_quantised_to_zeros(kind: str) -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(32, 32)).bfloat16()
+    with torch.no_grad():
+        network[0].weight[3] = 0
+    quantization.quantize(network, kind, torch.device("cpu"))
+    weight = dequantize(network[0].weight)
+    assert torch.equal(weight[3], torch.zeros_like(weight[3]))
+    assert weight.isfinite().all()
+
+
 @with_bitsandbytes
 @pytest.mark.parametrize("family", ["sd", "flux-fill"])
 def test_nf4_equals_the_network_that_diffusers_quantises(

@@ -21,6 +21,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines.conditioning_images import control_image_of
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 
@@ -151,7 +152,11 @@ def conditioning_image(
     if control is ControlImageKind.TILE:
         return to_unit_range(window)
     raise EngineFailed(
-        f"The ControlNet {spec.slug} needs a control image ({control}), and none was sent.",
+        sentence(
+            "The ControlNet {slug} needs a control image ({control}), and none was sent.",
+            slug=spec.slug,
+            control=control,
+        ),
         code="control_image_missing",
     )
 
@@ -188,12 +193,20 @@ def check_fits(network: Any, unet: Any, spec: ModelSpec, label: str, use: Contro
         if not is_union(network):
             actual, stated = stated, actual
         raise EngineFailed(
-            f"The files of the ControlNet {spec.slug} are those of {actual}; the catalog states {stated}.",
+            sentence(
+                "The files of the ControlNet {slug} are those of {actual}; the catalog states {stated}.",
+                slug=spec.slug,
+                actual=actual,
+                stated=stated,
+            ),
             code="adapter_unfit",
         )
     control = kind_of_image(spec, use)
     if is_union(network) and UNION_MODES[control] >= network.config.num_control_type:
-        raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {control}.", code="adapter_unfit")
+        raise EngineFailed(
+            sentence("The ControlNet {slug} was not trained on {control}.", slug=spec.slug, control=control),
+            code="adapter_unfit",
+        )
     own, model = network.config, unet.config
     is_fit = all(as_tuple(getattr(own, name)) == as_tuple(getattr(model, name)) for name in MATCHING_SETTINGS)
     is_fit &= per_block(own.layers_per_block, own) == per_block(model.layers_per_block, model)
@@ -211,13 +224,20 @@ def check_kind(control: RequestedControl, *, inpaints: bool) -> None:
     support = families.get(spec.family).controlnet
     is_known = spec.control is not ControlImageKind.UNION or (support is not None and kind in support.kinds)
     if not is_known or (kind is ControlImageKind.INPAINT and not inpaints):
-        raise EngineFailed(f"The ControlNet {spec.slug} was not trained on {kind}.", code="adapter_unfit")
+        raise EngineFailed(
+            sentence("The ControlNet {slug} was not trained on {kind}.", slug=spec.slug, kind=kind),
+            code="adapter_unfit",
+        )
 
 
 def unfit(spec: ModelSpec, label: str) -> EngineFailed:
     """Return the error for a ControlNet of another shape. label: of the model."""
     return EngineFailed(
-        f"The ControlNet {spec.slug} does not fit {label}: it was made for models of another shape.",
+        sentence(
+            "The ControlNet {slug} does not fit {label}: it was made for models of another shape.",
+            slug=spec.slug,
+            label=label,
+        ),
         code="adapter_unfit",
     )
 

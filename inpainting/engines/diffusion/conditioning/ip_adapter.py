@@ -35,6 +35,7 @@ from inpainting.core.adapter_uses import IP_ADAPTERS
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.networks.device.hardware import Hardware, is_out_of_memory
 from inpainting.networks.load_lock import serialize
 
@@ -171,7 +172,8 @@ class LoadedIPAdapter:
 def unfit(slug: str) -> EngineFailed:
     """Return the error for an IP-Adapter of another shape."""
     return EngineFailed(
-        f"The IP-Adapter {slug} does not fit this model: it was made for one of another shape.", code="adapter_unfit"
+        sentence("The IP-Adapter {slug} does not fit this model: it was made for one of another shape.", slug=slug),
+        code="adapter_unfit",
     )
 
 
@@ -189,7 +191,7 @@ def encode_prompts(
         image = request.conditioning_images.get(name)
         if image is None:
             raise EngineFailed(
-                f"The IP-Adapter {use.slug} needs an image prompt, and none was sent.",
+                sentence("The IP-Adapter {slug} needs an image prompt, and none was sent.", slug=use.slug),
                 code="ip_adapter_image_missing",
             )
         adapter = loaded[use.slug]
@@ -272,7 +274,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     """
     folder = spec.path
     if folder is None:
-        raise ModelRefused("it has no files.")
+        raise ModelRefused(sentence("it has no files."))
     tensors = {
         name: tensor.to(hardware.device, hardware.dtype) for name, tensor in load_file(ip_adapter_file(folder)).items()
     }
@@ -283,7 +285,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
     # A method of diffusers' UNet, of which it reads only `device` and `dtype`: `hardware` has both.
     projection = UNet2DConditionLoadersMixin._convert_ip_adapter_image_proj_to_diffusers(hardware, projection_tensors)
     if not isinstance(projection, PROJECTIONS):
-        raise ModelRefused("it is neither a plain IP-Adapter nor a plus or a full one.")
+        raise ModelRefused(sentence("it is neither a plain IP-Adapter nor a plus or a full one."))
     encoder, loading_info = transformers.CLIPVisionModelWithProjection.from_pretrained(
         image_encoder_folder(folder),
         dtype=hardware.dtype,
@@ -292,11 +294,15 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedIPAdapter:
         output_loading_info=True,
     )
     if loading_info["missing_keys"] or any(tensor.is_meta for tensor in projection.state_dict().values()):
-        raise ModelRefused("weights are missing.")
+        raise ModelRefused(sentence("weights are missing."))
     encoder_width, projection_width = embedding_widths(encoder, projection)
     if encoder_width != projection_width:
         raise ModelRefused(
-            f"its image encoder gives {encoder_width} features, and its projection takes {projection_width}."
+            sentence(
+                "its image encoder gives {encoder_width} features, and its projection takes {projection_width}.",
+                encoder_width=encoder_width,
+                projection_width=projection_width,
+            )
         )
     count_tensors = {name: projection_tensors[name] for name in TOKEN_COUNT_TENSORS if name in projection_tensors}
     return LoadedIPAdapter(spec.slug, encoder.eval().to(hardware.device), projection.eval(), layers, count_tensors)

@@ -21,6 +21,7 @@ from inpainting.catalog.inspection.lora_layers import DORA_SCALE, MAGNITUDE, spl
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, Deltas, LayerUnfit, deltas_of
 from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count
 from inpainting.engines.diffusion.conditioning.lora_layer_names import current_names, is_known, layers_by_name
@@ -149,7 +150,9 @@ class LoadedLoras:
         """
         spec, path = lora.spec, lora.spec.path
         if path is None or not path.is_file():
-            raise EngineFailed(f"The file of the LoRA {spec.slug} is gone.", code="lora_unavailable")
+            raise EngineFailed(
+                sentence("The file of the LoRA {slug} is gone.", slug=spec.slug), code="lora_unavailable"
+            )
         check_lora(path, spec.family)
         network, device = next(iter(self._components.values())), self.device
         # One by one in the precision of the network: all together in float32 would take twice the memory of the LoRA.
@@ -157,7 +160,7 @@ class LoadedLoras:
         try:
             tensors = {name: in_memory(name, tensor, device, dtype) for name, tensor in load_file(path).items()}
         except READ_ERRORS as error:
-            raise unreadable(f"The LoRA {spec.slug}", path, error, "lora_unavailable") from error
+            raise unreadable(sentence("The LoRA {slug}", slug=spec.slug), path, error, "lora_unavailable") from error
         by_name = layers_by_name(self._components, self._original_name)
         with self._fitting(lora):
             tensors = current_names(tensors)
@@ -171,7 +174,9 @@ class LoadedLoras:
         """
         spec, file = lora.spec, file or self.read(lora)
         if not file.deltas:
-            raise EngineFailed(f"The LoRA {spec.slug} changes nothing of this model.", code="lora_unfit")
+            raise EngineFailed(
+                sentence("The LoRA {slug} changes nothing of this model.", slug=spec.slug), code="lora_unfit"
+            )
         self._bytes_to_fuse.clear()
         self._bytes[lora.name] = self._deltas.load(lora.name, file.deltas)
         self._unread[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", file.unread))
@@ -186,7 +191,7 @@ class LoadedLoras:
                 raise
             logger.exception("The LoRA %s does not fit", lora.spec.slug)
             reason = str(error) if isinstance(error, LayerUnfit) else "it was made for one of another shape."
-            message = f"The LoRA {lora.spec.slug} does not fit this model: {reason}"
+            message = sentence("The LoRA {slug} does not fit this model: {reason}", slug=lora.spec.slug, reason=reason)
             raise EngineFailed(message, code="lora_unfit") from error
 
     def notes(self, loras: ActiveLoras) -> tuple[str, ...]:

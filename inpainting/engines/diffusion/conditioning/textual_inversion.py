@@ -21,6 +21,7 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
 EmbeddingVectors = Mapping[str, torch.Tensor]
@@ -41,15 +42,22 @@ def read_embedding(spec: ModelSpec) -> Embedding:
     Raises EngineFailed: `adapter_unavailable` without its file or a readable one, `adapter_refused` by its check.
     """
     if spec.path is None or not spec.path.is_file():
-        raise EngineFailed(f"The embedding {spec.slug} is not installed any more.", code="adapter_unavailable")
+        raise EngineFailed(
+            sentence("The embedding {slug} is not installed any more.", slug=spec.slug), code="adapter_unavailable"
+        )
     try:
         check_embedding(spec.path, spec.family)
     except ModelRefused as error:
-        raise EngineFailed(f"The embedding {spec.slug} is refused: {error.message}", code="adapter_refused") from error
+        raise EngineFailed(
+            sentence("The embedding {slug} is refused: {message}", slug=spec.slug, message=error.message),
+            code="adapter_refused",
+        ) from error
     try:
         tensors = load_file(spec.path)
     except READ_ERRORS as error:
-        raise unreadable(f"The embedding {spec.slug}", spec.path, error, "adapter_unavailable") from error
+        raise unreadable(
+            sentence("The embedding {slug}", slug=spec.slug), spec.path, error, "adapter_unavailable"
+        ) from error
     return Embedding(spec.slug, tuple(tensors[name] for name in tensor_names(read_header(spec.path), spec.family)))
 
 
@@ -66,8 +74,13 @@ def embedding_vectors(
             width = encoder.get_input_embeddings().weight.shape[-1]
             if tensor.shape[-1] != width:
                 raise EngineFailed(
-                    f"The embedding {embedding.slug} has vectors of {tensor.shape[-1]} features; "
-                    f"{label} reads {width}.",
+                    sentence(
+                        "The embedding {slug} has vectors of {features} features; {label} reads {width}.",
+                        slug=embedding.slug,
+                        features=tensor.shape[-1],
+                        label=label,
+                        width=width,
+                    ),
                     code="adapter_unfit",
                 )
             vectors[embedding.slug] = tensor.reshape(-1, width)

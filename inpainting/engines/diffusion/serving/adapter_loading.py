@@ -16,6 +16,7 @@ from inpainting.catalog.inspection.diffusers_folder import is_variant
 from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_object
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning import ip_adapter
 from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
 from inpainting.networks.device.hardware import Hardware
@@ -31,9 +32,9 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
     Raises EngineFailed: `adapter_unavailable` if files are missing or damaged, `adapter_refused` by the check.
     Out-of-memory errors pass unchanged.
     """
-    name = f"The {ADAPTER_LABELS[spec.kind]} {spec.slug}"
+    name = sentence("The {kind} {slug}", kind=ADAPTER_LABELS[spec.kind], slug=spec.slug)
     if spec.path is None or not spec.path.exists():
-        raise EngineFailed(f"{name} is not installed any more.", code="adapter_unavailable")
+        raise EngineFailed(sentence("{name} is not installed any more.", name=name), code="adapter_unavailable")
     try:
         check_adapter(spec.path, spec.family, spec.kind)
         with hardware.copying():
@@ -42,7 +43,9 @@ def load_adapter(spec: ModelSpec, hardware: Hardware) -> Any:
                 return (ip_adapter.load if support is None else support.load_function())(spec, hardware)
             return load_network(spec.path, spec.kind, hardware)
     except ModelRefused as error:
-        raise EngineFailed(f"{name} is refused: {error.message}", code="adapter_refused") from error
+        raise EngineFailed(
+            sentence("{name} is refused: {message}", name=name, message=error.message), code="adapter_refused"
+        ) from error
     except READ_ERRORS as error:
         raise unreadable(name, spec.path, error, "adapter_unavailable") from error
 
@@ -53,7 +56,7 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
     name = str(configuration.get("_class_name"))
     if name not in CLASSES[kind]:
-        raise ModelRefused(f"its class is {name}.")
+        raise ModelRefused(sentence("its class is {name}.", name=name))
     network_class, arguments = class_of(name), {"local_files_only": True, "torch_dtype": hardware.dtype}
     files = list(folder.glob(f"*{WEIGHTS}"))
     if any(is_variant(path.name, weights_variant(path.name)) for path in files):
@@ -68,8 +71,7 @@ def load_network(folder: Path, kind: Kind, hardware: Hardware) -> Any:
         network = network_class.from_single_file(str(files[0]), config=str(folder), **arguments)
     if any(tensor.is_meta for tensor in network.state_dict().values()):
         raise ValueError("weights are missing")
-    network = network.eval().to(hardware.device)
-    return network.to(memory_format=torch.channels_last) if hardware.is_cuda else network
+    return network.eval().to(hardware.device)
 
 
 def class_of(name: str) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from inpainting import families
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
@@ -178,7 +179,10 @@ class Admission:
         for networks, support in ((controls, family.controlnet), (adapters, family.image_prompts)):
             if networks and model.unet is None and support is None:
                 raise EngineFailed(
-                    f"{model.spec.label} takes no {ADAPTER_LABELS[networks[0].kind]}.", code="adapter_unfit"
+                    sentence(
+                        "{label} takes no {adapter}.", label=model.spec.label, adapter=ADAPTER_LABELS[networks[0].kind]
+                    ),
+                    code="adapter_unfit",
                 )
         if vae is not None and job.vae is None:
             job.vae = self._network(vae)

@@ -24,6 +24,7 @@ from inpainting.engines.base import LoadingModel, OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
+from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.previews import Preview
 from inpainting.engines.diffusion.serving.admission import Admission
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
@@ -33,7 +34,6 @@ from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, JobSu
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.step_executor import StepExecutor
 from inpainting.engines.diffusion.serving.workload import Workload
-from inpainting.networks.device.hardware import Hardware
 
 logger = logging.getLogger(__name__)
 
@@ -210,7 +210,7 @@ class Batcher:
                     with self.watchdog.deadline(LOADING_SECONDS):
                         model = self.cache.get(spec, in_use)
                         self.backends.select(model, Size(spec.width, spec.height), (), 1, in_use=self.workload.in_use())
-                    for request in warm_up_requests(spec, self.cache.hardware):
+                    for request in warm_up_requests(spec, model):
                         self._first_jobs.append(Job(request, spec))
                         self.workload.add(self._first_jobs[-1])
                     logger.info("%s is loaded early", spec.slug)
@@ -240,17 +240,17 @@ def compose_preview(preview: Preview, sample: InFlightSample) -> NDArray[np.uint
         return None
 
 
-def warm_up_requests(spec: ModelSpec, hardware: Hardware) -> list[InpaintRequest]:
+def warm_up_requests(spec: ModelSpec, model: LatentModel) -> list[InpaintRequest]:
     """Requests of the model's native size that are read, take a step, and are decoded, where the first step is slow.
 
     Where blocks are compiled two share a step, with prompts of different lengths, and then one takes a step alone: they
     are compiled for several rows and for one.
     """
-    if not hardware.has_slow_first_step:
+    if not (model.hardware.has_slow_first_step or model.is_compiled):
         return []
     pixels = np.zeros((spec.height, spec.width, 3), np.uint8)
     mask = np.full((spec.height, spec.width), 255, np.uint8)
     settings = [PaintSettings(steps=1, strength=1.0)]
-    if hardware.compilation:
+    if model.is_compiled:
         settings.append(PaintSettings(steps=2, strength=1.0, prompt="a photo of a garden " * 10))
     return [InpaintRequest(CanonicalImage(pixels), mask, given) for given in settings]

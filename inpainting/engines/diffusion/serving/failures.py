@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from inpainting.core.errors import OUT_OF_MEMORY, DeviceLost, EngineFailed, PaintingError
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.serving.jobs import UNLIMITED, InFlightSample, Job, StepBatch
 from inpainting.engines.diffusion.serving.workload import Workload
 from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
@@ -73,7 +74,11 @@ class RetryPolicy:
                 return [result for part in parts for result in self.run(work, part, model, batch)]
             if not is_memory_short:
                 return [failure]
-            if not self.cache.evict(self.workload.in_use()) and not model.reduce_memory(items[0].size):
+            try:
+                is_reduced = self.cache.evict(self.workload.in_use()) or model.reduce_memory(items[0].size)
+            except Exception as error:  # to move weights takes memory too
+                return [log_unexpected(error)]
+            if not is_reduced:
                 return [failure]
             if batch is not None:
                 batch.max_samples = UNLIMITED  # more may fit now; that is found out anew
@@ -104,11 +109,16 @@ def preview_failed(sample: InFlightSample, error: Exception) -> None:
 
 def out_of_memory(job: Job) -> EngineFailed:
     return EngineFailed(
-        f"The device's memory is too small for {job.size} pixels with this model; ask for a smaller width and height.",
+        sentence(
+            "The device's memory is too small for {size} pixels with this model; ask for a smaller width and height.",
+            size=job.size,
+        ),
         code=OUT_OF_MEMORY,
     )
 
 
 def unexpected_error(error: Exception) -> EngineFailed:
     """The error for a caller whose request is not the cause."""
-    return EngineFailed(f"The model failed ({type(error).__name__}); see the server's log.", code="model_failed")
+    return EngineFailed(
+        sentence("The model failed ({name}); see the server's log.", name=type(error).__name__), code="model_failed"
+    )

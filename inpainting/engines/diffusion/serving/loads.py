@@ -14,12 +14,14 @@ import torch
 from inpainting import families, metrics
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, LoraFile
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
 from inpainting.engines.diffusion.serving.background_loader import Load
 from inpainting.engines.diffusion.serving.device_memory import DeviceMemory, LoadedAdapter
 from inpainting.engines.diffusion.serving.model_loading import hardware_for, load, weights_bytes
+from inpainting.networks import interrupted_loads
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.memory import free_machine_bytes
 from inpainting.networks.files import fingerprint
@@ -62,12 +64,16 @@ class Loads:
             self._fingerprints = None if outer is None else {}
 
     def fingerprint(self, spec: ModelSpec | LoraSpec) -> int:
-        """The fingerprint of the files of a model, adapter or LoRA as they are now."""
-        if self._fingerprints is None or spec.path is None:
+        """The fingerprint of the files of a model, adapter or LoRA as they are now.
+
+        Callers ask too, on their own threads, and the device's thread may end its look meanwhile.
+        """
+        found = self._fingerprints
+        if found is None or spec.path is None:
             return fingerprint(spec.path)
-        if spec.path not in self._fingerprints:
-            self._fingerprints[spec.path] = fingerprint(spec.path)
-        return self._fingerprints[spec.path]
+        if spec.path not in found:
+            found[spec.path] = fingerprint(spec.path)
+        return found[spec.path]
 
     def key(self, spec: ModelSpec | LoraSpec) -> LoadKey:
         return LoadKey(spec.slug, self.fingerprint(spec))
@@ -80,7 +86,8 @@ class Loads:
 
         def read() -> Any:
             model = self.memory.host_memory.take(*key)
-            with metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk" if model is None else "memory").time():
+            timed = metrics.MODEL_LOAD_SECONDS.labels(spec.slug, "disk" if model is None else "memory").time()
+            with interrupted_loads.recorded(spec, key.fingerprint), timed:
                 if model is None:
                     self.memory.host_memory.drop_removed()
                     self.memory.host_memory.make_room(byte_count)  # it is read into the machine's memory first
@@ -105,21 +112,33 @@ class Loads:
         has_transformer = {Kind.CONTROLNET: family.controlnet, Kind.IP_ADAPTER: family.image_prompts}.get(spec.kind)
         if has_transformer is not None:
             hardware = hardware_for(family, hardware)  # as the model's own network
-        return Load(key, self._bytes_of(spec, key), partial(load_adapter, spec, hardware), keep)
+
+        def read() -> Any:
+            with interrupted_loads.recorded(spec, key.fingerprint):
+                return load_adapter(spec, hardware)
+
+        return Load(key, self._bytes_of(spec, key), read, keep)
 
     def lora(self, lora: ActiveLora, model: LatentModel) -> Load:
         """A LoRA for a loaded model. Reading it raises torch.OutOfMemoryError where less memory is free than it takes.
 
         A processor would have the process ended in place of that.
         """
-        byte_count = self.weights_bytes(lora.spec)
+        byte_count, read_from = self.weights_bytes(lora.spec), self.fingerprint(lora.spec)
 
         def read() -> LoraFile:
             is_on_device = model.loras.device.type == self.hardware.device.type
             free = self.hardware.free_bytes() if is_on_device else free_machine_bytes()
             if byte_count > free:
-                raise torch.OutOfMemoryError(f"The LoRA {lora.spec.slug} takes {byte_count} bytes; {free} are free.")
-            with self.hardware.copying():
+                raise torch.OutOfMemoryError(
+                    sentence(
+                        "The LoRA {slug} takes {byte_count} bytes; {free} are free.",
+                        slug=lora.spec.slug,
+                        byte_count=byte_count,
+                        free=free,
+                    )
+                )
+            with interrupted_loads.recorded(lora.spec, read_from), self.hardware.copying():
                 return model.loras.read(lora)
 
         return Load((lora.name, id(model)), byte_count, read, partial(model.loras.load, lora))

@@ -28,7 +28,7 @@ WHOLE_FACTOR = 1.2
 
 class ModelCache:
     """The models in the device's memory, with their adapters and backends. Only the device's thread uses it, but for
-    the functions that read a `Load`.
+    the functions that read a `Load`; and for `loaded` and `weights_bytes`, by which waiting callers say what is loaded.
 
     Models and adapters are loaded on a thread beside it, one at a time, so that the device goes on with others.
 

@@ -29,6 +29,7 @@ from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.inpaint_patch import apply_patch
 from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
 from inpainting.engines.diffusion.serving.ignored_weights import (
@@ -128,14 +129,16 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
             notes += apply_patch(pipeline.unet, patch, original_name) if original_name else []
         quantize_networks(pipeline, hardware)
     except (*READ_ERRORS, SingleFileComponentError) as error:
-        raise unreadable(f"The model {spec.label}", spec.path, error, "model_unavailable") from error
+        raise unreadable(
+            sentence("The model {label}", label=spec.label), spec.path, error, "model_unavailable"
+        ) from error
     alias_text_model(pipeline.text_encoder)
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            # Weights that accelerate moves during a step, in inference mode, could not be placed whole again.
+            part.requires_grad_(False)
     if offload is Offload.NONE:
         hardware.place(pipeline)
-    if hardware.is_cuda and hasattr(pipeline, "unet"):
-        # Tensor cores compute convolutions faster in this memory format.
-        pipeline.unet.to(memory_format=torch.channels_last)
-        pipeline.vae.to(memory_format=torch.channels_last)
     model = family.load_implementation()(pipeline, hardware, spec)
     if notes:
         logger.warning("%s: %s", spec.slug, " ".join(notes))
@@ -260,8 +263,14 @@ def read_checkpoint(
     config = configuration_folder(path)
     if not config.is_dir():
         raise FileNotFoundError(
-            f"{path.name} has no folder “{CONFIGURATION}” beside it; “python manage.py pull_model {path.parent.name} "
-            f"--repin --from FILE --config SLUG_OR_FOLDER” installs both."
+            sentence(
+                "{name} has no folder “{configuration}” beside it; “python manage.py "
+                "pull_model {name_2} --repin --from FILE --config SLUG_OR_FOLDER” installs "
+                "both.",
+                name=path.name,
+                configuration=CONFIGURATION,
+                name_2=path.parent.name,
+            )
         )
     header = read_header(path)
     checkpoint = read_tensors(path, header, dtype)

@@ -70,7 +70,7 @@ class StepExecutor:
         while len(predictions) < len(samples):
             some = samples[len(predictions) : len(predictions) + batch.max_samples]
             # Any step may be the first with so many rows that blocks are compiled for it.
-            expected = None if self.hardware.compilation else batch.tuner.expected_seconds(count_rows(some))
+            expected = None if batch.model.is_compiled else batch.tuner.expected_seconds(count_rows(some))
             with self.watchdog.step_deadline(expected):
                 predictions += self.retries.run(lambda part: self._predict(batch, part), some, batch.model, batch)
         with self.watchdog.step_deadline(batch.tuner.expected_seconds(count_rows(samples))):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +103,22 @@ def test_files_are_looked_at_once_for_all_that_wait(tmp_path: Path, monkeypatch:
     cache.loaded(spec)
     cache.loaded(spec)
     assert len(looks) == 5
+
+
+def test_a_caller_may_ask_while_the_thread_of_the_device_ends_its_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec, ended = tiny_models.saved(tmp_path / "one"), ExitStack()
+
+    def look(path: Path | None) -> int:
+        ended.close()
+        return fingerprint(path)
+
+    cache = ModelCache(CPU, 10**9)
+    model = cache.get(spec)
+    monkeypatch.setattr(loads, "fingerprint", look)
+    ended.enter_context(cache.loads.one_look())
+    assert cache.loaded(spec) is model
 
 
 def test_after_an_eviction_the_same_files_give_the_same_images_without_a_note(tmp_path: Path) -> None:

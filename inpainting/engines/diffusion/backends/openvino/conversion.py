@@ -24,6 +24,7 @@ import torch
 import inpainting
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.catalog.store.converted_networks import NetworkStore
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.latent_model import LatentModel
@@ -122,10 +123,10 @@ def _run(request: ConversionRequest, lock: int) -> None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ConversionFailed(f"it could not be converted ({type(error).__name__})") from error
+        raise ConversionFailed(sentence("it could not be converted ({name})", name=type(error).__name__)) from error
     if done.returncode:
         logger.error("The conversion of %s ended with %d: %s", request.slug, done.returncode, done.stderr[-4000:])
-        raise ConversionFailed("it could not be converted; see the server's log")
+        raise ConversionFailed(sentence("it could not be converted; see the server's log"))
 
 
 def convert(request: ConversionRequest) -> None:
@@ -136,7 +137,9 @@ def convert(request: ConversionRequest) -> None:
     needed = sum(tensor.nbytes for module, _ in parts.values() for tensor in module.state_dict().values())
     free = shutil.disk_usage(request.store.root).free
     if free < DISK_FACTOR * needed:
-        raise ConversionFailed(f"{needed} bytes are needed on the disk, {free} are free")
+        raise ConversionFailed(
+            sentence("{needed} bytes are needed on the disk, {free} are free", needed=needed, free=free)
+        )
     with request.store.stage_folder(request.folder) as folder:
         for name, (module, examples) in parts.items():
             write(module, examples, folder / f"{name}.xml")

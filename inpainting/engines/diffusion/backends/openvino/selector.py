@@ -14,6 +14,7 @@ from queue import SimpleQueue
 import torch
 
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.openvino import backend
 from inpainting.engines.diffusion.backends.openvino.backend import CompilationPlan, OpenVinoBackend
 from inpainting.engines.diffusion.backends.openvino.conversion import (
@@ -178,7 +179,7 @@ class OpenVinoSelector(BackendSelector):
                 task.is_ready_or_delayed.set()
                 self.convert(conversion)
                 if not conversion.store.use(conversion.folder):
-                    raise ConversionFailed("the converted files cannot be read")
+                    raise ConversionFailed(sentence("the converted files cannot be read"))
         if task.model() is None:
             return None
         unet_folder, vae_folder = task.conversions["unet"].folder, task.conversions["vae"].folder
