@@ -15,18 +15,21 @@ from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E40
 
 from accounts.websocket_auth import TicketAuthMiddleware  # noqa: E402
 from dreamlayer_site.origins import SameOriginMiddleware  # noqa: E402
+from dreamlayer_site.path_tokens import PathTokenMiddleware  # noqa: E402
 from dreamlayer_site.request_context import RequestContextMiddleware, RoutingHandler  # noqa: E402
 from dreamlayer_site.server.body_limit import BodyLimitMiddleware  # noqa: E402
 from dreamlayer_site.server.later_responses import LaterResponseMiddleware  # noqa: E402
 from inpainting.realtime.routing import websocket_urlpatterns  # noqa: E402
 
 sockets = URLRouter(websocket_urlpatterns)
-application = ProtocolTypeRouter(
-    {
-        "http": RequestContextMiddleware(BodyLimitMiddleware(LaterResponseMiddleware(RoutingHandler()))),
-        "websocket": SameOriginMiddleware(
-            session_application=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
-            ticket_application=TicketAuthMiddleware(sockets),
-        ),
-    }
+application = PathTokenMiddleware(
+    ProtocolTypeRouter(
+        {
+            "http": RequestContextMiddleware(BodyLimitMiddleware(LaterResponseMiddleware(RoutingHandler()))),
+            "websocket": SameOriginMiddleware(
+                session_application=AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+                ticket_application=TicketAuthMiddleware(sockets),
+            ),
+        }
+    )
 )

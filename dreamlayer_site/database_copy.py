@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, models, transaction
 from django.db.migrations.recorder import MigrationRecorder
 
 from accounts.models import User
+from inpainting.database import owner_totals
 
 ROWS_AT_ONCE = 500
 SOURCE = "source"
@@ -41,6 +42,7 @@ def copy_rows() -> dict[str, int]:
     target = connections[DEFAULT_DB_ALIAS]
     copied = stored_models()
     with transaction.atomic(using=SOURCE), transaction.atomic():
+        owner_totals.remove()  # which would count the rows that are copied, with their totals, again
         for model in copied:
             if model._base_manager.exists():
                 model._base_manager.all()._raw_delete(DEFAULT_DB_ALIAS)  # without cascades: all rows are replaced
@@ -48,6 +50,7 @@ def copy_rows() -> dict[str, int]:
         with target.cursor() as cursor:
             for statement in target.ops.sequence_reset_sql(no_style(), copied):
                 cursor.execute(statement)
+        owner_totals.install()
     return counts
 
 

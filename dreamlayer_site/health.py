@@ -14,13 +14,14 @@ from asgiref.sync import sync_to_async
 from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import async_only_middleware
 
 from accounts.locks import lock_timeout
+from accounts.outages import DATABASE_ERRORS
 from dreamlayer_site.metrics_page import metrics_page
 from dreamlayer_site.server.bodies import unread_bodies
 from dreamlayer_site.server.body_limit import Application, Receive, Send
@@ -30,6 +31,8 @@ from inpainting.worker import watchdog
 CACHE_SECONDS, HANGING_SECONDS = 1.0, 10.0
 STORAGE_SECONDS = DATABASE_LOCK_SECONDS = 5.0
 CONNECT_SECONDS = 1.0
+LITTLE_SPACE, MANY_UPLOADS = "has too little free space", "take too much space"
+"""Problems for which requests are refused, while what was accepted is still painted."""
 PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 
 _storage_thread = ThreadPoolExecutor(1, thread_name_prefix="storage check")
@@ -76,7 +79,7 @@ def find_problems() -> dict[str, str]:
         storage.cancel()
         problems["storage"] = "takes long to answer"
     if unread_bodies.was_full():
-        problems["uploads"] = "take too much space"
+        problems["uploads"] = MANY_UPLOADS
     return {component: problem for component, problem in problems.items() if problem}
 
 
@@ -86,7 +89,7 @@ def find_database_problem() -> str:
             cursor.execute("SELECT 1 FROM inpainting_generation LIMIT 1")
         if not is_migrated():
             return "lacks migrations"
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         return "does not answer"
     return "" if accepts_writes() else "cannot be written"
 
@@ -98,7 +101,7 @@ def accepts_writes() -> bool:
             if connection.vendor == "postgresql":
                 cursor.execute("SHOW transaction_read_only")  # also on a standby
                 return bool(cursor.fetchone()[0] == "off")
-    except (DatabaseError, InterfaceError):
+    except DATABASE_ERRORS:
         return False  # on SQLite it begins with the write lock, see `database_settings`
     return True
 
@@ -115,9 +118,18 @@ def is_migrated() -> bool:
 def find_storage_problem() -> str:
     try:
         default_storage.delete(default_storage.save("readyz", ContentFile(b"ready")))
-        return "has too little free space" if is_nearly_full() else ""
+        return LITTLE_SPACE if is_nearly_full() else ""
     except OSError:
         return "cannot be written"
+
+
+def find_claim_problems() -> dict[str, str]:
+    """Return why this process could store no result, so that it may claim no work."""
+    return {
+        component: problem
+        for component, problem in readiness.problems().items()
+        if problem not in (LITTLE_SPACE, MANY_UPLOADS)
+    }
 
 
 def find_servers_away() -> dict[str, str]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import Error, register
 
 from dreamlayer_site.server.supervisor import QUEUES, ROLES
-from dreamlayer_site.service_urls import SCHEMES, s3_options, scheme_of
+from dreamlayer_site.service_urls import SCHEMES, TLS_OPTIONS, s3_options, scheme_of
 from inpainting.worker.fair_queue import ANALYSES_AT_ONCE
 
 LIBRARIES = {
@@ -21,6 +22,8 @@ LIBRARIES = {
     "STORAGE_URL": {"s3": "boto3"},
 }
 """Setting -> scheme of its URL -> the library that it needs."""
+RABBITMQ_TLS_OPTIONS = {"cacertfile", "certfile", "keyfile", "verify", "server_name_indication"}
+"""https://www.rabbitmq.com/docs/uri-query-parameters"""
 SPARE_CONNECTIONS = 4
 """Connections to the database beside those of the workers: for the poller, health checks and requests."""
 
@@ -47,12 +50,24 @@ def wrong_urls() -> Iterator[Error]:
                 hint="“pip install .[scale]” adds it.",
                 id="dreamlayer.E005",
             )
+        elif scheme == "amqps" and (unknown := unknown_tls_options(url)):
+            yield Error(
+                f"DREAMLAYER_{name} has the options {', '.join(unknown)}.",
+                hint=f"Of TLS, an amqps:// URL has {', '.join(TLS_OPTIONS)}.",
+                id="dreamlayer.E014",
+            )
         elif scheme == "s3" and not s3_options(url)["bucket_name"]:
             yield Error(
                 f"DREAMLAYER_{name} names no bucket.",
                 hint="It is s3://KEY:SECRET@host/bucket?region=….",
                 id="dreamlayer.E006",
             )
+
+
+def unknown_tls_options(url: str) -> list[str]:
+    """Return the options of an amqps:// URL that are about TLS and would be ignored, such as RabbitMQ's own names."""
+    options = {name for name, _ in parse_qsl(urlsplit(url).query)} - TLS_OPTIONS.keys()
+    return sorted(name for name in options if name.startswith("ssl") or name in RABBITMQ_TLS_OPTIONS)
 
 
 @register()

@@ -1,4 +1,7 @@
-"""All settings. Values come from DREAMLAYER_* environment variables or `.env`; every variable has a default."""
+"""All settings. Values come from DREAMLAYER_* environment variables or `.env`; every variable has a default.
+
+`env.secret` also reads the file that a variable with `_FILE` after its name names.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 
-import environ
 from csp.constants import NONCE, NONE, SELF
 
+from dreamlayer_site.environment import Environment
 from dreamlayer_site.former_variables import refuse_former
 from dreamlayer_site.hosts import own_hosts
 from dreamlayer_site.log_filters import is_not_logged_yet, remove_traceback
@@ -25,8 +28,8 @@ from dreamlayer_site.service_urls import (
 )
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+env = Environment()
+env.read_env(BASE_DIR / ".env")
 refuse_former(os.environ)
 
 # All data of this installation: database, images, secret key. Only its owner may read it, whatever the umask is.
@@ -39,7 +42,7 @@ with suppress(OSError):  # Django's checks report it where it is missing.
     make_private(FILE_UPLOAD_TEMP_DIR)
 
 DEBUG = env.bool("DREAMLAYER_DEBUG", False)
-SECRET_KEY = env.str("DREAMLAYER_SECRET_KEY", "")
+SECRET_KEY = env.secret("DREAMLAYER_SECRET_KEY", "")
 HAS_OWN_SECRET_KEY = bool(SECRET_KEY)
 SECRET_KEY = SECRET_KEY or load_or_create_secret_key(DATA_DIR)
 
@@ -55,11 +58,12 @@ CORS_ALLOWED_ORIGINS = env.list("DREAMLAYER_CORS_ORIGINS", default=[])
 CORS_ALLOW_METHODS = ["DELETE", "GET", "OPTIONS", "PATCH", "POST"]
 CORS_ALLOW_HEADERS = [
     *("accept", "authorization", "content-type", "idempotency-key", "if-none-match", "if-range", "prefer", "range"),
-    *("key", "x-api-key", "x-application-name", "x-request-id", "x-requested-with"),
+    *("key", "mcp-method", "mcp-name", "mcp-protocol-version", "x-api-key", "x-application-name", "x-request-id"),
+    "x-requested-with",
 ]
 CORS_EXPOSE_HEADERS = [
     *("accept-ranges", "content-disposition", "content-range", "etag", "location", "preference-applied"),
-    *("retry-after", "x-dreamlayer-engine", "x-dreamlayer-ignored", "x-dreamlayer-model", "x-request-id"),
+    *("retry-after", "x-dreamlayer-engine", "x-dreamlayer-ignored", "x-dreamlayer-model", "x-request-id", "x-seed"),
 ]
 
 # API requests without a key act as one local user: "" (never), "on" (from this machine only) or "force" (always).
@@ -139,6 +143,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dreamlayer_site.language.LanguageMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -168,6 +173,11 @@ TEMPLATES = [
 # Which part of the work this process does, and the queues that it works on. `serve` sets both.
 ROLE = env.str("DREAMLAYER_ROLE", "all")
 QUEUES = env.list("DREAMLAYER_QUEUES", default=["cpu", "gpu", "hooks"])
+# The random part of the names of the processes that one parent starts one after the other; `serve` sets it.
+PARENT = env.str("DREAMLAYER_PARENT", "")
+# With --devices: the device of this process, and the number of processes that share the machine's memory.
+DEVICE_NAME = env.str("DREAMLAYER_DEVICE_NAME", "")
+DEVICE_COUNT = env.int("DREAMLAYER_DEVICE_COUNT", 1)
 
 # Workers: threads of the serving process. WORKERS is the number for the CPU queue.
 WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
@@ -175,7 +185,7 @@ WORKERS = env.int("DREAMLAYER_WORKERS", max(1, (os.cpu_count() or 2) // 2))
 DIFFUSION_AT_ONCE = env.int("DREAMLAYER_DIFFUSION_AT_ONCE", 16)
 
 # Each generation that runs holds one connection to PostgreSQL; webhooks, pages and requests share the rest.
-DATABASE_URL = env.str("DREAMLAYER_DATABASE_URL", "") or f"sqlite:///{DATA_DIR / 'dreamlayer.sqlite3'}"
+DATABASE_URL = env.secret("DREAMLAYER_DATABASE_URL", "") or f"sqlite:///{DATA_DIR / 'dreamlayer.sqlite3'}"
 DATABASE_CONNECTIONS = env.int("DREAMLAYER_DATABASE_CONNECTIONS", WORKERS + DIFFUSION_AT_ONCE + 12)
 DATABASES = {"default": database_settings(DATABASE_URL, connections=DATABASE_CONNECTIONS)}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
@@ -200,7 +210,7 @@ CACHES = {
 }
 
 # Images: private files with random names. The views check the owner; no server exposes this folder or bucket.
-STORAGE_URL = env.str("DREAMLAYER_STORAGE_URL", "")
+STORAGE_URL = env.secret("DREAMLAYER_STORAGE_URL", "")
 # web: this process. nginx: it reads the files, after the view has checked the request. bucket: signed links redirect.
 IMAGES_SENT_BY = env.str("DREAMLAYER_IMAGES_SENT_BY", "web")
 STORAGES = {
@@ -213,6 +223,11 @@ STORAGES = {
         else "dreamlayer_site.server.static_files.StaticFilesStorage"
     },
 }
+
+# Content Credentials (C2PA) in downloads, signed with a key of this site, or with the key and the certificates of a PEM
+# file.
+CONTENT_CREDENTIALS = env.bool("DREAMLAYER_CONTENT_CREDENTIALS", True)
+CONTENT_CREDENTIALS_PEM = env.str("DREAMLAYER_CONTENT_CREDENTIALS_PEM", "")
 
 # Models: one folder each, created by pull_model and add_model. Only pull_model connects to the hub, and no process
 # executes code from a model repository.
@@ -272,7 +287,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 LOGIN_REDIRECT_URL = "editor"
 LOGIN_URL = "account_login"
-EMAIL_URL = env.str("DREAMLAYER_EMAIL_URL", "")
+EMAIL_URL = env.secret("DREAMLAYER_EMAIL_URL", "")
 if EMAIL_URL:
     vars().update(env.email_url_config(EMAIL_URL))
 else:
@@ -350,8 +365,14 @@ RESULT_LINK_HOURS = env.int("DREAMLAYER_RESULT_LINK_HOURS", 24)
 # How long the ModelsLab API waits for a result before it answers `processing`. Its clients give up after 60 seconds.
 MODELSLAB_WAIT_SECONDS = 25.0
 
-# Outbound requests (image URLs, webhooks) reach only public addresses on ports 80 and 443, and these exceptions.
+PATH_TOKEN_SERVICES = {  # compatible APIs with clients that have no place for a key -> how pages call them
+    "automatic1111": "AUTOMATIC1111",
+    "iopaint": "IOPaint",
+    "sd-inpaint": "SD Inpainting API",
+}
+
 SERVICE_WEBHOOK_BODY = "inpainting.api.dialects.webhook_body"  # what webhooks.py, below the API, calls
+# Outbound requests (image URLs, webhooks) reach only public addresses on ports 80 and 443, and these exceptions.
 ALLOWED_NETWORKS = [ip_network(text) for text in env.list("DREAMLAYER_ALLOWED_NETWORKS", default=[])]
 ALLOWED_PORTS = [int(text) for text in env.list("DREAMLAYER_ALLOWED_PORTS", default=[])]
 # Concurrent downloads of image URLs per user and web process. Each occupies a thread for up to 15 seconds.
@@ -360,7 +381,7 @@ FETCHES_PER_USER = 4
 SEGMENTATIONS_PER_USER = 2
 
 # The broker. Its messages only make workers read the database; the embedded one is in the memory of the process.
-BROKER_URL = env.str("DREAMLAYER_BROKER_URL", "")
+BROKER_URL = env.secret("DREAMLAYER_BROKER_URL", "")
 CELERY_BROKER_URL = BROKER_URL or EMBEDDED_BROKER
 # Whether no other process works on this database: `serve` then requeues at its start what the last run has left.
 IS_ALONE = ROLE == "all" and not BROKER_URL
@@ -375,7 +396,7 @@ DIFFUSION_ROWS = env.int("DREAMLAYER_DIFFUSION_ROWS", 0)
 DIFFUSION_DEVICE = env.str("DREAMLAYER_DIFFUSION_DEVICE", "auto")  # cpu, cuda, cuda:1, mps
 DIFFUSION_PRECISION = env.str("DREAMLAYER_DIFFUSION_PRECISION", "auto")  # float32, float16, bfloat16
 DIFFUSION_QUANTIZATION = env.str("DREAMLAYER_DIFFUSION_QUANTIZATION", "off")  # one of QUANTIZATIONS
-DIFFUSION_COMPILE = env.str("DREAMLAYER_DIFFUSION_COMPILE", "off")  # blocks: by torch.compile
+DIFFUSION_COMPILE = env.str("DREAMLAYER_DIFFUSION_COMPILE", "auto")  # off, blocks: by torch.compile
 DIFFUSION_MEMORY_MB = env.int("DREAMLAYER_DIFFUSION_MEMORY_MB", 0)  # for weights; 0: most of the device's memory
 DIFFUSION_OPENVINO = env.str("DREAMLAYER_DIFFUSION_OPENVINO", "auto")  # off: the CPU uses torch only
 DIFFUSION_WARM_UP = env.str("DREAMLAYER_DIFFUSION_WARM_UP", "")  # model to load at startup
@@ -389,11 +410,16 @@ SAFETY_CHECKER = env.str("DREAMLAYER_SAFETY_CHECKER", "off")
 MAX_PAINT_MEGAPIXELS = env.float("DREAMLAYER_MAX_PAINT_MEGAPIXELS", 40)
 # Whether the compatible APIs answer 503 instead of painting with another engine while no diffusion model is installed.
 COMPAT_REQUIRE_DIFFUSION = env.bool("DREAMLAYER_COMPAT_REQUIRE_DIFFUSION", False)
+# Names of compatible APIs in which the server chooses the model for names that no model has, instead of refusing them.
+COMPAT_ANY_MODEL = env.list("DREAMLAYER_COMPAT_ANY_MODEL", default=[])
 # Of FooocusAPI: whether generate_mask uses the built-in segmenter where the requested model is not installed.
 FOOOCUS_BUILT_IN_MASKS = env.bool("DREAMLAYER_FOOOCUS_BUILT_IN_MASKS", False)
 # Of FooocusAPI: called for requests without webhook_url; and whether the message is a JSON text that contains JSON.
-FOOOCUS_WEBHOOK_URL = env.str("DREAMLAYER_FOOOCUS_WEBHOOK_URL", "")
+FOOOCUS_WEBHOOK_URL = env.secret("DREAMLAYER_FOOOCUS_WEBHOOK_URL", "")
 FOOOCUS_WEBHOOK_AS_TEXT = env.bool("DREAMLAYER_FOOOCUS_WEBHOOK_AS_TEXT", False)
+
+# Of IOPaint: the folder of its web app, which /iopaint/ shows. Its scripts act with the session of whoever opens it.
+IOPAINT_APP = env.str("DREAMLAYER_IOPAINT_APP", "")
 
 # Whether result files contain the prompt, the settings and the seed, as text of the PNG.
 EMBED_SETTINGS = env.bool("DREAMLAYER_EMBED_SETTINGS", True)
@@ -407,16 +433,33 @@ DRAIN_SECONDS = env.float("DREAMLAYER_DRAIN_SECONDS", 0)
 LIVE_RECHECK_SECONDS = 60
 LIVE_SOCKETS_PER_USER = 50
 
-CHANNEL_URL = env.str("DREAMLAYER_CHANNEL_URL", "")
+CHANNEL_URL = env.secret("DREAMLAYER_CHANNEL_URL", "")
 CHANNEL_LAYERS = {"default": channel_layer_settings(CHANNEL_URL)}
 
 USE_TZ = True
 TIME_ZONE = env.str("DREAMLAYER_TIME_ZONE", "UTC")
-LANGUAGE_CODE = "en-us"
+# The language of logs, webhooks, the audit log and the compatible APIs. Pages follow the account, the cookie, then the
+# browser, among LANGUAGES: those whose catalogs in LOCALE_PATHS are complete.
+LANGUAGE_CODE = "en"
+LANGUAGES = [
+    ("en", "English"),
+    ("de", "Deutsch"),
+    ("es", "Español"),
+    ("fr", "Français"),
+    ("pt-br", "Português (Brasil)"),
+    ("ar", "العربية"),
+    ("ja", "日本語"),
+    ("zh-hans", "简体中文"),
+]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_AGE = 31_536_000
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
+LANGUAGE_COOKIE_SECURE = BEHIND_TLS
 FORMAT_MODULE_PATH = "dreamlayer_site.formats"
 
 # What a scraper of /metrics has to send as `Authorization: Bearer …`. Without it, /metrics answers 404.
-METRICS_TOKEN = env.str("DREAMLAYER_METRICS_TOKEN", "")
+METRICS_TOKEN = env.secret("DREAMLAYER_METRICS_TOKEN", "")
 
 LOG_LEVEL = env.str("DREAMLAYER_LOG_LEVEL", "INFO")
 # "line", or "json": one JSON object per record, with the ids of the request and the generation.

@@ -10,8 +10,9 @@ from shutil import disk_usage
 
 from django.conf import settings
 from django.core.management.base import CommandError
-from django.db import DatabaseError, Error, InterfaceError, OperationalError, ProgrammingError, connection
+from django.db import DatabaseError, Error, ProgrammingError, connection
 
+from accounts.outages import is_outage
 from dreamlayer_site.server import supervisor
 from inpainting.storage import out_of_space
 
@@ -60,7 +61,7 @@ def problem_of(error: Exception) -> CommandError | None:
             return CommandError(f"The database {name} cannot be opened or written ({cause}).", returncode=final)
         case DatabaseError() if isinstance(error, ProgrammingError) or code == sqlite3.SQLITE_ERROR:
             return CommandError(f"The database {name} lacks migrations ({cause}). {MIGRATE}", returncode=final)
-        case OperationalError() | InterfaceError():
+        case Error() if is_outage(error):
             return CommandError(f"The database {name} does not answer ({cause}).", returncode=FAILED)
     return None
 

@@ -6,8 +6,10 @@ from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
+from dreamlayer_site.language import javascript_catalog
 from inpainting.admin.dashboard import dashboard_page
 from inpainting.admin.usage import usage_page
+from inpainting.admin.workers import drain_worker, resume_worker, workers_page
 
 # The admin's sign-in form has no rate limits, so the admin uses allauth's sign-in page.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -23,7 +25,11 @@ urlpatterns = [
     path("accounts/", include("allauth.account.urls")),
     path("accounts/2fa/", include("allauth.mfa.urls")),
     path("accounts/sessions/", include("allauth.usersessions.urls")),
+    path("catalog.js", javascript_catalog, name="javascript-catalog"),
     path("admin/", dashboard_page, name="dashboard"),
     path("admin/usage/", usage_page, name="usage-of-users"),
+    path("admin/workers/", workers_page, name="workers-page"),
+    path("admin/workers/<int:pk>/drain/", drain_worker, name="worker-drain"),
+    path("admin/workers/<int:pk>/resume/", resume_worker, name="worker-resume"),
     path("admin/", admin.site.urls),
 ]

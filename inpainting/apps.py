@@ -1,14 +1,15 @@
-"""The app configuration: create the engines at start-up, add the shipped models to the catalog after `migrate`."""
+"""The app configuration: create the engines at start-up; after `migrate`, add the shipped models and the triggers."""
 
 from typing import Any
 
 from django.apps import AppConfig
 from django.apps import apps as global_apps
 from django.db import DEFAULT_DB_ALIAS
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, pre_migrate
 
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
+from inpainting.database import owner_totals, search_index
 from inpainting.engines import registry
 
 
@@ -21,6 +22,9 @@ class InpaintingConfig(AppConfig):
 
         registry.engines()
         post_migrate.connect(add_shipped_models, sender=self)
+        for kept in (owner_totals, search_index):
+            pre_migrate.connect(kept.remove_before_migrate, sender=self)
+            post_migrate.connect(kept.install_after_migrate, sender=self)
 
 
 def add_shipped_models(*, using: str = DEFAULT_DB_ALIAS, apps: Any = global_apps, **kwargs: Any) -> None:

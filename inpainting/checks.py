@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
@@ -13,11 +14,12 @@ from inpainting.core.codecs.intake import HIGHEST_MEBIBYTES, HIGHEST_MEGAPIXELS,
 from inpainting.core.moderation.policy import OFF
 from inpainting.core.settings_table import SAFETY_TYPES
 from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.media.signing import site_identity
 from inpainting.networks.device import quantization
 
 CHOICES = {
     "DIFFUSION_OPENVINO": (("auto", "off"), "inpainting.E002"),
-    "DIFFUSION_COMPILE": (("off", "blocks"), "inpainting.E005"),
+    "DIFFUSION_COMPILE": (("auto", "off", "blocks"), "inpainting.E005"),
 }
 """Settings with fixed values -> these, and the identifier of the message."""
 
@@ -42,6 +44,22 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
             id="inpainting.W001",
         )
     ]
+
+
+@register("security")
+def credentials_can_be_signed(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
+    """Refuse a file of Content Credentials that cannot be read or holds no key with its certificate."""
+    try:
+        site_identity(settings.SECRET_KEY, settings.CONTENT_CREDENTIALS_PEM)
+    except (OSError, ValueError, UnsupportedAlgorithm) as error:
+        return [
+            Error(
+                f"DREAMLAYER_CONTENT_CREDENTIALS_PEM is “{settings.CONTENT_CREDENTIALS_PEM}”: {error}.",
+                hint="It is a PEM file with a private key without a password and its certificates, its own one first.",
+                id="inpainting.E007",
+            )
+        ]
+    return []
 
 
 IMAGE_LIMITS = {"MAX_MEGAPIXELS": HIGHEST_MEGAPIXELS, "MAX_SIDE": HIGHEST_SIDE, "MAX_IMAGE_MB": HIGHEST_MEBIBYTES}

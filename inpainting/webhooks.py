@@ -20,11 +20,13 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.urls import reverse
 from django.utils.module_loading import import_string
 
 from inpainting import metrics
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.models import WebhookAttempt, WebhookDelivery, WebhookSecret
 from inpainting.models.generation_request import NATIVE
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
@@ -57,7 +59,11 @@ def check_url(url: str, *, field: str) -> None:
     """Raise InvalidRequest for a URL that is not allowed. The host is not resolved here, but at each delivery."""
     if len(url) > MAX_URL_CHARACTERS or not is_allowed_url(url, site_policy()):
         raise InvalidRequest(
-            f"{field} must be an http or https URL of a public address, at most {MAX_URL_CHARACTERS} characters long.",
+            sentence(
+                "{field} must be an http or https URL of a public address, at most {most} characters long.",
+                field=field,
+                most=MAX_URL_CHARACTERS,
+            ),
             code="url_not_allowed",
             field=field,
         )
@@ -87,7 +93,8 @@ def deliver(
     if body is None:
         delivery.delete()
         return True
-    headers = signed_headers(delivery.webhook_id, int(time.time()), body, signing_secrets(delivery.owner))
+    owner = get_user_model().reference(delivery.owner_id)
+    headers = signed_headers(delivery.webhook_id, int(time.time()), body, signing_secrets(owner))
     sent = post_json(
         delivery.url,
         body,

@@ -21,6 +21,7 @@ from django.core.management.color import no_style
 from django.db import connection
 from django.test import Client, TransactionTestCase
 from django.test import client as django_client
+from django.utils import translation
 from numpy.typing import NDArray
 
 from accounts.audit import AuditEntry
@@ -34,6 +35,7 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation, InferenceModel, undeleted_file
 from inpainting.worker import own_threads, watchdog
+from inpainting.worker.claim_gate import claim_gate, no_problems
 from tests.support import scratch, strategies
 from tests.support.image_host import image_host
 from tests.support.installation import Installation, migrate_database
@@ -136,6 +138,20 @@ def _not_stopping(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reset the stop flags between tests."""
     monkeypatch.setattr(watchdog, "draining", threading.Event())
     monkeypatch.setattr(watchdog, "stopping", threading.Event())
+
+
+@pytest.fixture(autouse=True)
+def _claims_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget between tests that work failed by a fault of the surroundings, and that a test has started workers."""
+    monkeypatch.setattr(claim_gate, "find_problems", no_problems)
+    claim_gate.reset()
+
+
+@pytest.fixture(autouse=True)
+def _speaks_english() -> Iterator[None]:
+    """Forget after a test the language of the last request, which the test client leaves active."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -40,12 +40,13 @@ from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Scope, User
 from dreamlayer_site.asgi import application
 from inpainting.api.compat import deep_image, fooocus, modelslab
+from inpainting.api.compat.mcp import uploads
 from inpainting.api.compat.modelslab.translation import RETURNED_FIELDS
 from inpainting.api.media.links import SIGNER, result_link
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.generations import shares
+from inpainting.generations import shares, stacks
 from inpainting.generations.review import give_verdict
 from inpainting.generations.uploads import store_mask
 from inpainting.models import (
@@ -57,6 +58,7 @@ from inpainting.models import (
     UserLimits,
     Verdict,
     WebhookDelivery,
+    Worker,
 )
 from inpainting.models.generation_request import NATIVE
 from inpainting.realtime.consumers import NOT_FOUND
@@ -84,6 +86,10 @@ DEEP_IMAGE = (403, 403, 200, 403, 404, 403, 404, 404, 403, 403)
 MODELSLAB = (401, 401, 200, 401, 404, 403, 401, 401, 401, 401)
 # The Fooocus API: no valid key is 403; an unknown task and somebody else's are answered with an empty list.
 FOOOCUS = (403, 403, 200, 403, 200, 403, 403, 403, 403, 403)
+# OpenAI and Hugging Face: a program needs a key; the paths name models, which belong to nobody. There is no body.
+KEYED_TASK = (401, 401, 400, 401, 400, 403, 401, 401, 401, 401)
+KEYED_MODEL = (401, 401, 200, 401, 200, 403, 401, 401, 401, 401)
+NOT_BUILT = (401, 401, 501, 401, 501, 403, 401, 401, 401, 401)
 PAGE: tuple[Cell, ...] = (SIGN_IN, 200, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 PAGE_ACTION: tuple[Cell, ...] = (SIGN_IN, 302, SIGN_IN, 404, SIGN_IN, SIGN_IN, SIGN_IN, SIGN_IN, 404, 404)
 # Pages of administrators: for other users they do not exist.
@@ -92,6 +98,7 @@ SOCKET = (NOT_FOUND, OPEN, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND, NOT_FOUND
 # Signed links: any client with the link may read the object.
 LINK = (200,) * 10
 LINK_ON = (302,) * 10
+UPLOAD = (400,) * 10  # a signed link, at which there is no body
 GONE = (404,) * 10
 # Images hidden by the safety checker: for their owner, too, they do not exist.
 REVIEWERS = (*[404] * 9, 200)
@@ -125,6 +132,7 @@ class Row:
 
 ONE = "api/generations/<uuid:pk>/"
 BATCH = "api/batches/<uuid:pk>/"
+STACK = "api/stacks/<uuid:pk>/"
 MODELS = {
     "admin/auth/group/": "group",
     "admin/account/emailaddress/": "email",
@@ -174,6 +182,13 @@ ROWS = [
     Row(ONE + "images/<int:index>/", "/api/generations/{generation}/images/0/", API),
     Row(ONE + "images/<int:index>/thumbnail/", "/api/generations/{generation}/images/0/thumbnail/", API),
     Row(ONE + "images/<int:index>/preview/", "/api/generations/{generation}/images/0/preview/", API),
+    Row(ONE + "stack/", "/api/generations/{generation}/stack/", API),
+    Row(STACK, "/api/stacks/{stack}/", API),
+    # Without a body: whose stack it is comes first.
+    Row(STACK, "/api/stacks/{stack}/", (401, 400, 400, *API[3:]), method="PATCH", scope=Scope.MANAGE),
+    Row(STACK + "image/", "/api/stacks/{stack}/image/", API),
+    Row(STACK + "masks/", "/api/stacks/{stack}/masks/", (401, 400, 400, *API[3:]), method="POST", scope=Scope.MANAGE),
+    Row(STACK + "masks/<uuid:mask>/", "/api/stacks/{stack}/masks/{step_mask}/", API),
     Row(BATCH, "/api/batches/{batch}/", API),
     Row(BATCH + "results.zip", "/api/batches/{batch}/results.zip", API),
     Row(BATCH + "cancel/", "/api/batches/{open_batch}/cancel/", API, method="POST", scope=Scope.GENERATE),
@@ -225,12 +240,14 @@ ROWS = [
     ),
     *(
         Row(
-            f"api/v6/images/fetch/<str:number>{slash}",
-            f"/api/v6/images/fetch/{{number}}{slash}",
+            f"{prefix}{group}/fetch/<str:number>{slash}",
+            f"/{prefix}{group}/fetch/{{number}}{slash}",
             MODELSLAB,
             method="POST",
             unknown=401,
         )
+        for prefix in ("api/v6/", "api/v1/enterprise/")
+        for group in ("images", "image_editing")
         for slash in ("", "/")
     ),
     Row(r"^rest_api/result/(?P<job>[^/]+)/?$", "/rest_api/result/{generation}", DEEP_IMAGE, unknown=403),
@@ -243,6 +260,31 @@ ROWS = [
         unknown=403,
     ),
     Row(r"^tasks/(?P<task_id>[^/]+)/?$", "/tasks/{generation}", FOOOCUS, unknown=403),
+    *(
+        Row(
+            rf"^(?:(?:openai/)?v1/|openai/(?:deployments/(?P<model>[^/]+)/)?)images/{route}/?$",
+            f"/openai/deployments/{{slug}}/images/{name}",
+            cells,
+            method="POST",
+            scope=Scope.GENERATE,
+            unknown=401,
+        )
+        for route, name, cells in (
+            ("(?:edits|generations)", "edits", KEYED_TASK),
+            ("variations", "variations", NOT_BUILT),
+        )
+    ),
+    Row(r"^(?:openai/)?v1/models/(?P<name>[^/]+(?:/[^/]+)?)/?$", "/v1/models/{slug}", KEYED_MODEL, unknown=401),
+    Row(
+        r"^hf/(?P<model>[^/]+(?:/[^/]+)?)/?$",
+        "/hf/{slug}",
+        KEYED_TASK,
+        method="POST",
+        scope=Scope.GENERATE,
+        unknown=401,
+    ),
+    Row("mcp/uploads/<str:token>", "/mcp/uploads/{upload}", UPLOAD, method="POST"),
+    Row("assets/<str:name>", "/assets/index.js", GONE),  # files of IOPaint's app, where the site shows it
     Row("images/<str:token>.<str:extension>", "/images/{token}.png", LINK),
     Row("api/images/<str:token>.<str:extension>", "/api/images/{token}.png", LINK),
     Row("<folder:folder>/<str:token>/<image_name:name>", "/outputs/2026-11-22/{named}/a.png", LINK),
@@ -251,6 +293,10 @@ ROWS = [
     *(
         Row(f"models/<str:slug>/{action}/", f"/models/{{slug}}/{action}/", STAFF_ACTION, method="POST")
         for action in ("pull", "remove", "switch")
+    ),
+    *(
+        Row(f"admin/workers/<int:pk>/{action}/", f"/admin/workers/{{worker}}/{action}/", STAFF_ACTION, method="POST")
+        for action in ("drain", "resume")
     ),
     Row("setup/<str:token>/", "/setup/{setup}/", GONE),  # the link expires when the first administrator exists
     Row(r"accounts/^confirm-email/(?P<key>[-:\w]+)/$", "/accounts/confirm-email/{confirmation}/", LINK, unknown=200),
@@ -303,17 +349,19 @@ ROWS = [
 ]
 MISSING = {
     "generation": UUID(int=4 << 76 | 8 << 60),
-    **dict.fromkeys(("waiting", "hidden", "share", "mask", "analysis"), UUID(int=4 << 76 | 8 << 60)),
+    **dict.fromkeys(
+        ("waiting", "hidden", "share", "mask", "analysis", "stack", "step_mask"), UUID(int=4 << 76 | 8 << 60)
+    ),
     **dict.fromkeys(("batch", "open_batch"), UUID(int=4 << 76 | 8 << 60)),
     **dict.fromkeys(
         ("key", "user", "group", "email", "content_type", "retention", "limits", "delivery", "entry"), 999999
     ),
     "sha256": "0" * 64,
-    **dict.fromkeys(("passkey", "session"), 999999),
+    **dict.fromkeys(("passkey", "session", "worker"), 999999),
     "model": 999999,
     "lora": 999999,
     **dict.fromkeys(
-        ("token", "shared", "named", "number", "setup", "confirmation", "reset", "webhook", "slug"), "made-up"
+        ("token", "shared", "named", "number", "setup", "confirmation", "reset", "webhook", "slug", "upload"), "made-up"
     ),
 }
 HTTP_ROWS = [row for row in ROWS if not row.route.startswith("ws/")]
@@ -391,6 +439,8 @@ def test_every_actor_gets_the_expected_status_on_every_route(
     image.write_hidden(b"as it was painted")
     image.save()
     delivery = WebhookDelivery.create_test(alice, "https://alice.example/hook")
+    stack = stacks.store(alice, generation).row
+    assert stack is not None
     model = InferenceModel.objects.get(slug="sd15")
     model.start_pull()  # as if a pull were running: the page then starts no process
     email = EmailAddress.objects.create(user=alice, email=alice.email, primary=True)
@@ -408,6 +458,7 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "retention": Retention.set(alice, 30).pk,
         "model": model.pk,
         "slug": model.slug,
+        "worker": Worker.objects.create(name="w", parent="w", started_at=timezone.now(), seen_at=timezone.now()).pk,
         "lora": Lora.objects.create(slug="ink", label="Ink", family="sd", sha256="0" * 64, size_bytes=1).pk,
         "limits": UserLimits.objects.create(user=alice).pk,
         "content_type": ContentType.objects.get_for_model(Generation).pk,
@@ -417,10 +468,13 @@ def test_every_actor_gets_the_expected_status_on_every_route(
         "sha256": drafts.stored(alice, photo_png),
         "analysis": analyses.queued(alice, photo_png).pk,
         "mask": store_mask(alice, np.full((8, 8), 255, np.uint8), FOUND).pk,
+        "stack": stack.pk,
+        "step_mask": stacks.store_mask(alice, np.full((8, 8), 255, np.uint8)).pk,
         "share": shares.share(generation.images.get(), days=1).pk,
         "shared": shares.token(shares.share(generation.images.get(), days=1, shows_source=True)),
         "token": SIGNER.sign(generation.images.get().pk.hex),
         "named": result_link("outputs/2026-11-22", "a.png", generation, origin="").split("/")[-2],
+        "upload": uploads.SIGNER.sign(f"{alice.pk}-"),
         "setup": first_administrator.make_token(),
         "confirmation": EmailConfirmationHMAC(email).key,
         "reset": f"{user_pk_to_url_str(alice)}-{default_token_generator.make_token(alice)}",
@@ -514,7 +568,8 @@ def check_removed(row: Row, clients: dict[str, Client], generation: Generation, 
 
 def service_of(row: Row) -> str:
     """The service whose generations the route finds."""
-    by_start = {"/api/v6/": modelslab.DIALECT.name, "/rest_api/": deep_image.DIALECT.name}
+    starts = dict.fromkeys(modelslab.DIALECT.prefixes, modelslab.DIALECT.name)
+    by_start = {**starts, "/rest_api/": deep_image.DIALECT.name}
     return next((service for start, service in by_start.items() if row.path.startswith(start)), NATIVE)
 
 
@@ -534,9 +589,11 @@ def cell(answer: HttpResponse) -> Cell:
 
 
 def comparable(answer: HttpResponse) -> tuple[int, str, dict[str, str]]:
-    """The answer without the parts that differ each time: the nonce of the policy, the token of the form, the time."""
-    body = re.sub(r'(nonce|csrfmiddlewaretoken" value)="[^"]+"', "", answer.content.decode("latin-1"))
-    headers = {name: re.sub(r"'nonce-[^']+'", "", value) for name, value in answer.headers.items() if name != "Expires"}
+    """The answer without the parts that differ each time: the nonce of the policy, the token of the form, the time, and
+    the address that the caller named, to which the language menu returns; hence without the length as it was sent."""
+    body = re.sub(r'(nonce|csrfmiddlewaretoken" value|name="next" value)="[^"]+"', "", answer.content.decode("latin-1"))
+    compared = [header for header in answer.headers.items() if header[0] not in {"Expires", "Content-Length"}]
+    headers = {name: re.sub(r"'nonce-[^']+'", "", value) for name, value in compared}
     return answer.status_code, body, headers
 
 

@@ -66,7 +66,7 @@ FLOORS = [
     ["inpainting.catalog", "inpainting.families"],
     [
         *("inpainting.database", "inpainting.metrics", "inpainting.log_context", "inpainting.image_limits"),
-        *("inpainting.garbage", "inpainting.keepalive"),
+        *("inpainting.garbage", "inpainting.keepalive", "inpainting.translation", "inpainting.worker_name"),
     ],
     ["inpainting.core"],
 ]

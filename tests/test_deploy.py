@@ -26,12 +26,17 @@ from tests.support.installation import ROOT, Installation
 from tests.support.ports import free_port
 from tests.support.services import S3, s3_server, shipped_nginx
 
-VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DREAMLAYER_SECRET_KEY": "c" * 60, "DOMAIN": "paint.example.org"}
+VALUES = {"POSTGRES_PASSWORD": "a", "S3_SECRET": "b", "DOMAIN": "paint.example.org"}
 SETTINGS = (ROOT / "dreamlayer_site/settings.py").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "compose.yaml").read_text())
 KUBERNETES: list[dict[str, Any]] = yaml.safe_load((ROOT / "deploy/kubernetes/dreamlayer.yaml").read_text())["items"]
 OF_KUBERNETES = [manifest for manifest in KUBERNETES if "keda" not in manifest["apiVersion"]]
-UNITS = ["dreamlayer-all.service", "dreamlayer-web.service", "dreamlayer-worker@cpu.service"]
+UNITS = [
+    "dreamlayer-all.service",
+    "dreamlayer-web.service",
+    "dreamlayer-worker@cpu.service",
+    "dreamlayer-worker-gpu@all.service",
+]
 
 
 def containers_of(manifest: dict[str, Any]) -> list[dict[str, Any]]:
@@ -44,7 +49,7 @@ def commands() -> Iterator[list[str]]:
     yield from (container["command"] for manifest in KUBERNETES for container in containers_of(manifest))
     for unit in (ROOT / "deploy/systemd").glob("*.service"):
         for line in re.findall(r"^Exec\w+=(.*)$", unit.read_text(), re.MULTILINE):
-            yield line.replace("%i", "gpu").replace("${PORT}", "8001").split()
+            yield line.replace("--devices %i", "--devices all").replace("%i", "gpu").replace("${PORT}", "8001").split()
     for line in re.findall(r"python manage\.py [^&\"]*", (ROOT / "Dockerfile").read_text()):
         yield line.split()
 
@@ -119,10 +124,25 @@ def test_serve_accepts_the_options_of_each_command() -> None:
     parser = argparse.ArgumentParser()
     supervisor.add_arguments(parser)
     found = [command for command in commands() if "serve" in command]
-    assert len(found) == 10
+    assert len(found) == 12
     for command in found:
         options = parser.parse_args(command[command.index("serve") + 1 :])
         assert options.role in supervisor.ROLES
+
+
+def test_a_worker_of_gpus_has_a_process_for_each_that_it_is_given() -> None:
+    with_all = [command for command in commands() if "--devices" in command]
+    assert all(command[command.index("--devices") + 1] == "all" for command in with_all)
+    assert len(with_all) == 4  # compose.yaml, systemd, and Kubernetes with 1 and with 8
+    (reserved,) = COMPOSE["services"]["worker-gpu"]["deploy"]["resources"]["reservations"]["devices"]
+    assert [interpolated(reserved["count"], values) for values in ({}, {"GPUS": "8"})] == ["all", "8"]
+    limits = [
+        container["resources"]["limits"]
+        for item in KUBERNETES
+        for container in containers_of(item)
+        if "resources" in container
+    ]
+    assert [limit["nvidia.com/gpu"] for limit in limits if "nvidia.com/gpu" in limit] == [1, 8]
 
 
 def test_every_variable_is_a_setting() -> None:
@@ -130,7 +150,32 @@ def test_every_variable_is_a_setting() -> None:
     files += [str(path.relative_to(ROOT)) for path in (ROOT / "deploy/systemd").rglob("*.*") if path.is_file()]
     named = {name for file in files for name in re.findall(r"DREAMLAYER_\w+", (ROOT / file).read_text())}
     assert len(named) >= 9
-    assert [name for name in sorted(named) if f'"{name}"' not in SETTINGS] == []
+    of_files = {name for name in named if name.endswith("_FILE")}
+    assert len(of_files) >= 5
+    assert [name for name in sorted(named - of_files) if f'"{name}"' not in SETTINGS] == []
+    assert [name for name in sorted(of_files) if f'env.secret("{name.removesuffix("_FILE")}"' not in SETTINGS] == []
+
+
+def test_every_file_of_a_secret_is_in_the_containers() -> None:
+    for name, service in COMPOSE["services"].items():
+        variables = service.get("environment", {})
+        files = {path for variable, path in variables.items() if variable.endswith("_FILE")}
+        assert files == {f"/run/secrets/{secret}" for secret in service.get("secrets", ())}, name
+        assert set(service.get("secrets", ())) <= COMPOSE["secrets"].keys()
+    (variables,) = (manifest["data"] for manifest in KUBERNETES if manifest["kind"] == "ConfigMap")
+    files = {path for variable, path in variables.items() if variable.endswith("_FILE")}
+    page = (ROOT / "deploy/kubernetes/dreamlayer.yaml").read_text()
+    keys = {f"/run/secrets/dreamlayer/{name}" for name in re.findall(r"--from-literal=(\w+)=", page)}
+    assert files == keys != set()
+    for manifest in KUBERNETES:
+        for container in containers_of(manifest):
+            (volume,) = (
+                mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/run/secrets/dreamlayer"
+            )
+            volumes = manifest["spec"]["template"]["spec"]["volumes"]
+            assert {"secretName": "dreamlayer", "defaultMode": 0o440} in [
+                found.get("secret") for found in volumes if found["name"] == volume
+            ]
 
 
 def test_every_file_and_command_of_the_page_on_several_machines_exists() -> None:
@@ -154,10 +199,14 @@ def test_the_files_of_the_image_start_with_the_settings_of_compose(service: str,
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copy(ROOT / name, tmp_path / name)
+    (tmp_path / "secrets").mkdir()
+    for name in COMPOSE["services"][service]["secrets"]:
+        (tmp_path / "secrets" / name).write_text("c" * 60)
+    environment = {name: text.replace("/run", str(tmp_path)) for name, text in environment_of(service).items()}
     done = subprocess.run(
         [sys.executable, "manage.py", "check"],
         cwd=tmp_path,
-        env={**environment_of(service), "DREAMLAYER_ROLE": role, "DREAMLAYER_DATA_DIR": str(tmp_path / "data")},
+        env={**environment, "DREAMLAYER_ROLE": role, "DREAMLAYER_DATA_DIR": str(tmp_path / "data")},
         capture_output=True,
         text=True,
     )
@@ -171,7 +220,7 @@ def s3() -> Iterator[S3]:
 
 
 def test_the_bucket_is_created_once(s3: S3) -> None:
-    url = s3.url.replace("/pictures?", "/another?")
+    url = s3.url.replace(f"/{s3.name}?", "/another?")
     for _ in range(2):
         subprocess.run(
             [sys.executable, "deploy/create_bucket.py"],

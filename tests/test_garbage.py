@@ -49,7 +49,7 @@ def test_a_server_leaves_the_imported_site_out(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(serve, "LimitedServer", Server)
     monkeypatch.setattr(serve, "start_problems", nullcontext)  # the database of the tests is another one
     monkeypatch.setattr(serve, "build_static_files", lambda: None)
-    monkeypatch.setattr(serve, "start_working", lambda: 0)
+    monkeypatch.setattr(serve, "start_working", lambda crashed: 0)
     monkeypatch.setattr(serve.Command, "print_addresses", lambda *arguments: None)
-    serve.Command().serve(0, stop_seconds=1)
+    serve.Command().serve(0, stop_seconds=1, crashed=())
     assert frozen == [True]

@@ -21,6 +21,7 @@ from pytest_django import Settings
 from accounts.models import User
 from dreamlayer_site import settings as own_settings
 from dreamlayer_site.hosts import own_hosts
+from dreamlayer_site.server import supervisor
 from dreamlayer_site.server.body_limit import BodyLimitMiddleware
 from inpainting.api import dialects
 from inpainting.api.media.links import SIGNER
@@ -297,7 +298,7 @@ def test_serve_does_not_start_with_unsafe_settings(
     done = subprocess.run(
         command, env=installation.environment, capture_output=True, text=True, check=False, timeout=60
     )
-    assert done.returncode == 1
+    assert done.returncode == supervisor.INVALID_SETTINGS
     assert "dreamlayer.E00" in done.stderr
     assert "restarting it" not in done.stderr
     assert "Traceback" not in done.stderr

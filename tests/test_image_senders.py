@@ -8,7 +8,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
+from uuid import uuid4
 
 import pytest
 from django.test import Client, RequestFactory
@@ -19,7 +20,7 @@ from dreamlayer_site.service_urls import storage_settings
 from inpainting.api.media.links import public_image_url
 from inpainting.models import Generation
 from tests.support.installation import ROOT, Installation
-from tests.support.services import BUCKET, S3, nginx, s3_server
+from tests.support.services import S3, nginx, s3_server
 
 Generate = Callable[..., Generation]
 
@@ -62,10 +63,60 @@ def test_a_signed_link_redirects_to_the_private_bucket_for_a_minute(
         assert b"".join(sent_here.streaming_content) == data  # type: ignore[attr-defined]
     assert Client().head(path).status_code == 200
     assert Client().get(path.replace(".png", "x.png")).status_code == 404
-    bucket.client.delete_object(Bucket=BUCKET, Key=str(file.name))
+    bucket.client.delete_object(Bucket=bucket.name, Key=str(file.name))
     assert Client().get(path).status_code == 410
     bucket.fault = (503, "SlowDown")
     assert Client().get(path).status_code == 503
+
+
+def test_nobody_else_gets_an_address_in_the_bucket(
+    bucket: S3, alice: User, alices_program: Client, bobs_program: Client, generate: Generate
+) -> None:
+    """Foreign, missing, guessed and altered ones are refused alike, before the bucket is asked."""
+    generation = generate(alice)
+    image, request = generation.images.get(), RequestFactory().get("/")
+    link = urlsplit(public_image_url(image, request)).path
+    bucket.requests.clear()
+    one = f"/api/generations/{generation.pk}"
+    paths = [
+        f"{one}/images/0/",
+        f"{one}/source/",
+        f"{one}/mask/",
+        f"{one}/images/0/thumbnail/",
+        f"{one}/source/preview/",
+    ]
+    missing = [path.replace(str(generation.pk), str(uuid4())) for path in paths]
+    guessed = [f"/images/{image.file.name}", f"/pictures/{image.file.name}", f"/media/{image.file.name}"]
+    folder, _, name = link.rpartition("/")
+    token, _, extension = name.rpartition(".")
+    altered = [f"{folder}/{changed}.{extension}" for changed in (token[:-1], token[1:], token[::-1], token.swapcase())]
+    foreign = [bobs_program.get(path) for path in [*paths, *missing]]
+    assert {answer.status_code for answer in foreign} == {404}
+    assert len({answer.content for answer in foreign}) == 1
+    for path in [*guessed, *altered]:
+        for client in (Client(), bobs_program, alices_program):
+            assert client.get(path).status_code == 404, path
+    assert not any("Location" in answer for answer in foreign)
+    assert bucket.requests == []
+    assert alices_program.delete(f"{one}/").status_code == 204
+    assert Client().get(link).status_code in (404, 410)
+    assert not [path for method, path, _ in bucket.requests if method == "GET"]
+
+
+def test_an_address_in_the_bucket_is_of_one_object_and_one_minute(bucket: S3, alice: User, generate: Generate) -> None:
+    """What is signed names the object, the method, the time and the headers of the answer (AWS Signature Version 4)."""
+    images = [generate(alice).images.get(), generate(alice).images.get()]
+    locations = [
+        urlsplit(Client().get(urlsplit(public_image_url(image, RequestFactory().get("/"))).path)["Location"])
+        for image in images
+    ]
+    fields = [dict(parse_qsl(location.query)) for location in locations]
+    assert [location.path for location in locations] == [f"/{bucket.name}/{image.file.name}" for image in images]
+    assert fields[0]["X-Amz-Signature"] != fields[1]["X-Amz-Signature"]
+    for values in fields:
+        assert int(values["X-Amz-Expires"]) == 60
+        assert values["X-Amz-SignedHeaders"] == "host"
+        assert values["response-content-type"] == "image/png"
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,26 @@ def test_it_prints_the_size_of_the_download_first(tmp_path: Path, arguments: lis
     assert len(from_pytorch) == (0 if "LIGHT=1" in arguments else 1)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sections"),
+    [
+        ([], "base erase diffusion cuda"),
+        (["TORCH=cpu"], "base erase diffusion cpu"),
+        (["LIGHT=1"], "base"),
+    ],
+)
+def test_a_locked_installation_takes_only_packages_with_hashes(
+    tmp_path: Path, arguments: list[str], sections: str
+) -> None:
+    made = run_make(tmp_path, "--dry-run", "install", "LOCKED=1", *arguments, pythons={"python3.13": True})
+    assert f"deploy/locked.py {sections} >" in made.stdout
+    installs = re.findall(r"/pip install (.*?)(?: &&|$)", made.stdout, re.MULTILINE)
+    assert all("--no-deps" in install for install in installs)
+    (packages, dreamlayer) = installs
+    assert "--require-hashes" in packages
+    assert dreamlayer.endswith("--no-build-isolation --editable .")
+
+
 def test_the_versions_are_those_of_the_package() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     (versions,) = re.findall(r"^PYTHON_VERSIONS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)

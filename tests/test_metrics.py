@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from accounts.models import User
 from inpainting import metrics
-from inpainting.models import Generation, WebhookDelivery
+from inpainting.models import Generation, WebhookDelivery, Worker
 from inpainting.worker import poller
 from inpainting.worker.fair_queue import start_next
 from inpainting.worker.queue_metrics import QueueCollector
@@ -90,6 +90,17 @@ def test_it_tells_how_long_a_webhook_is_due(alice: User) -> None:
     assert 300 <= samples()["webhook_lag_seconds", "", ""] < 400
 
 
+@pytest.mark.django_db
+def test_it_tells_how_many_workers_are_in_each_state() -> None:
+    now = timezone.now()
+    for name, is_drained, problem in (("a", False, ""), ("b", False, ""), ("c", True, ""), ("d", False, "no disk")):
+        times = {"started_at": now, "seen_at": now}
+        Worker.objects.create(name=name, parent=name, is_drained=is_drained, problem=problem, **times)
+    (workers,) = (metric for metric in QueueCollector().collect() if metric.name == "dreamlayer_workers")
+    found = {sample.labels["state"]: sample.value for sample in workers.samples}
+    assert found == {"ready": 2, "drained": 1, "not ready": 1}
+
+
 def test_its_queries_read_an_index_and_are_as_many_for_a_long_queue(alice: User, generate: Generate) -> None:
     generation = generate(alice, run=False)
     with CaptureQueriesContext(connection) as short:
@@ -136,16 +147,13 @@ def test_a_generation_is_counted_from_its_acceptance_to_its_end(alice: User, gen
     assert {name: value(name, **labels) - before[name] for name, labels in names.items()} == dict.fromkeys(names, 1)
 
 
-def test_lost_recovered_and_released_leases_are_counted(
-    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(poller, "start_waiting_work", lambda: None)
+def test_lost_recovered_and_released_leases_are_counted(alice: User, generate: Generate) -> None:
     generate(alice, run=False)
     generation = start_next()
     assert generation is not None
     Generation.objects.update(lease_until=timezone.now() - timedelta(hours=1))
     counted = [counter._value.get() for counter in (metrics.LEASES_RECOVERED, metrics.LEASES_LOST, metrics.RELEASED)]
-    poller.poll()
+    poller.return_abandoned()
     run(generation)
     assert start_next() == generation
     poller.release_own()

@@ -32,7 +32,7 @@ from inpainting.storage import s3 as s3_storage
 from inpainting.storage.s3 import ObjectReader, S3ImageStorage
 from inpainting.worker.run import run_waiting
 from tests.support.service_clients import CALLS, Caller
-from tests.support.services import BUCKET, S3, s3_server
+from tests.support.services import S3, s3_server
 from tests.support.tcp_proxy import tcp_proxy
 
 Generate = Callable[..., Generation]
@@ -42,6 +42,11 @@ SHAPES = {
     "fooocus": {"detail"},
     "deep-image": {"code", "message"},
     "modelslab": {"status", "message"},
+    "openai": {"error"},
+    "huggingface": {"error"},
+    "iopaint": {"error", "detail", "body", "errors"},
+    "automatic1111": {"error", "detail", "body", "errors"},
+    "mcp": {"jsonrpc", "id", "result"},
 }
 """Service -> the keys of its errors."""
 DOWN = [(503, "SlowDown"), (403, "AccessDenied"), (404, "NoSuchBucket"), (500, "InternalError")]
@@ -250,7 +255,7 @@ def test_images_are_sent_with_ranges_and_503_while_the_bucket_is_away(
     page = image_or_text_response(RequestFactory().get("/"), generation.images.get().file)
     assert (page.status_code, page["Content-Type"]) == (503, "text/plain")
     bucket.fault = None
-    bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.images.get().file.name))
+    bucket.client.delete_object(Bucket=bucket.name, Key=str(generation.images.get().file.name))
     assert alices_program.get(url).status_code == 410
 
 
@@ -263,7 +268,7 @@ def test_check_files_finds_orphans_and_missing_files(
     assert out.getvalue() == "5 named by rows, 5 files: 0 missing, 0 without a row, 0 altered.\n"
     default_storage.save("mask/ab/orphan.png", ContentFile(b"no row's"))
     monkeypatch.setattr("inpainting.management.commands.check_files.is_older", lambda file, than: True)
-    bucket.client.delete_object(Bucket=BUCKET, Key=str(generation.source.file.name))
+    bucket.client.delete_object(Bucket=bucket.name, Key=str(generation.source.file.name))
     with pytest.raises(CommandError):
         call_command("check_files", "--repair", stdout=out)
     assert "orphan   mask/ab/orphan.png" in out.getvalue()
@@ -354,9 +359,8 @@ class InProcess(Caller):
 
     def send(self, method: str, path: str, *, headers: Any = None, **body: Any) -> Any:
         sent: Any = requests.Request(method, self.site, headers=headers, **body).prepare()
-        answer: Any = Client().generic(
-            method, path, sent.body, sent.headers["Content-Type"], headers={"X-API-Key": self.api_key}
-        )
+        own = {"X-API-Key": self.api_key, **(headers or {})}
+        answer: Any = Client().generic(method, path, sent.body, sent.headers["Content-Type"], headers=own)
         raise Refused(answer.status_code, answer.get("Retry-After"), json.loads(answer.content))
 
 
@@ -370,7 +374,10 @@ def test_each_service_reports_the_bucket_in_its_own_shape(
         CALLS[name](InProcess("http://testserver", alices_key, 1))
     status, retry_after, body = refused.value.args
     message = "no space" if fault[0] == 507 else "storage does not answer"
-    assert (status, message in json.dumps(body)) == (fault[0], True)
-    assert set(body) >= SHAPES[name.partition(",")[0]]
+    service = name.partition(",")[0]
+    # What goes wrong with a tool is a result, which an agent reads.
+    assert (status, message in json.dumps(body)) == (200 if service == "mcp" else fault[0], True)
+    assert service != "mcp" or body["result"]["isError"]
+    assert set(body) >= SHAPES[service]
     assert bool(retry_after) == (fault[0] == 503)
     assert not Generation.objects.exists()

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import struct
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import urllib.request
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from http.client import HTTPConnection
 from importlib.util import find_spec
 from pathlib import Path
@@ -28,6 +30,25 @@ from dreamlayer_site.hosts import is_address, own_hosts
 from dreamlayer_site.server import supervisor
 from tests.conftest import ALLOWED_ORIGIN
 from tests.support.installation import ROOT, Installation
+
+FAIL_WHILE_WORK_RUNS = """
+import os, time
+import django
+os.environ["DJANGO_SETTINGS_MODULE"] = "dreamlayer_site.settings"
+django.setup()
+from django.core.management import call_command
+from dreamlayer_site.management.commands import serve
+from inpainting.models import Generation
+
+def fail(*arguments):
+    while not Generation.objects.filter(status="running").exists():
+        time.sleep(0.01)
+    raise OSError("no address")
+
+serve.Command.print_addresses = fail
+call_command("serve", child=True, listener_fd=0)
+"""
+"""A child of `serve` that fails at its start, after its workers have begun with what waits."""
 
 
 @pytest.fixture
@@ -67,10 +88,21 @@ def test_a_generation_runs_through_real_workers(
     assert site.get(style[1])[0] == 200
 
 
-def test_its_matrix_products_use_one_thread(site: Installation) -> None:
+def test_a_body_in_chunks_is_read(site: Installation, site_key: str) -> None:
+    """Node.js sends one for a file that is read as a stream."""
+    headers = {"X-API-Key": site_key, "Content-Type": "application/json"}
+    chunks = iter([b'{"prompt": "a', b' lawn", "steps": 7}'])
+    with closing(HTTPConnection("127.0.0.1", site.port, timeout=60)) as client:
+        client.request("POST", "/api/img2img", chunks, headers, encode_chunked=True)
+        problem = json.loads(client.getresponse().read())
+    assert problem["field"] == "input_image", "it is known for a body of JSON, which lacks the image"
+
+
+def test_its_matrix_products_use_one_thread_and_its_threads_share_two_arenas(site: Installation) -> None:
     assert site.process is not None
     (child,) = site.children_of(site.process.pid)
-    assert b"OPENBLAS_NUM_THREADS=1" in Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
+    assert {b"OPENBLAS_NUM_THREADS=1", b"MALLOC_ARENA_MAX=2"} <= set(variables)
 
 
 @pytest.mark.full  # test_architecture.py finds the imports without starting anything
@@ -109,7 +141,7 @@ def test_times_that_no_timer_takes_are_refused(
     monkeypatch.setattr(supervisor, "ENV_FILE", tmp_path / ".env")
     monkeypatch.setenv("DREAMLAYER_DRAIN_SECONDS", value)
     monkeypatch.setattr(supervisor, "listen", lambda host, port: pytest.fail("it starts"))
-    assert supervisor.supervise([]) == 1
+    assert supervisor.supervise([]) == supervisor.INVALID_SETTINGS
     message = f"DREAMLAYER_DRAIN_SECONDS is “{value}”; it is a number of seconds, at least 0, less than 86400.\n"
     assert capsys.readouterr().err == message
     with pytest.raises(SystemExit):
@@ -187,6 +219,23 @@ def test_the_next_server_waits_for_the_address(installation: Installation) -> No
     finally:
         server.terminate()
         server.wait(40)
+
+
+def test_a_child_that_ends_while_it_starts_fails_no_generation(
+    installation: Installation, key: str, photo_png: bytes, mask_png: bytes
+) -> None:
+    installation.serve_options = ["--queues", "hooks"]
+    with installation.serving():
+        for _ in range(6):
+            installation.img2img(key, photo_png, mask_png, prefer="respond-async")
+    command = [sys.executable, "-c", FAIL_WHILE_WORK_RUNS]
+    ended = subprocess.run(command, env=installation.environment, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "OSError: no address" in ended.stderr
+    with closing(sqlite3.connect(installation.folder / "dreamlayer.sqlite3")) as database:
+        ends = database.execute("SELECT DISTINCT status, attempts, error_code FROM inpainting_generation").fetchall()
+    assert ("queued", 0, "") in ends
+    assert {status for status, _, _ in ends} <= {"queued", "succeeded"}
 
 
 def test_it_stops_cleanly_on_sigterm(installation: Installation, key: str, photo_png: bytes, mask_png: bytes) -> None:

@@ -53,6 +53,13 @@ def test_a_broker_that_does_not_answer_is_given_up_within_seconds(url: str) -> N
     assert broker["BROKER_CONNECTION_MAX_RETRIES"] is None  # by consumers alone
 
 
+def test_the_tls_of_rabbitmq_is_taken_out_of_its_url() -> None:
+    broker = broker_settings("amqps://me:a%40b@rabbit:5671//?ssl_ca_certs=/my%20ca.pem&heartbeat=10")
+    assert broker["BROKER_URL"] == "amqps://me:a%40b@rabbit:5671//?heartbeat=10"
+    assert broker["BROKER_USE_SSL"]["ca_certs"] == "/my ca.pem"
+    assert not {"BROKER_URL", "BROKER_USE_SSL"} & broker_settings("amqp://me@rabbit//").keys()
+
+
 def test_the_url_of_a_bucket() -> None:
     url = "s3://KEY:se%2Fcret@s3.example.org:9000/bucket/some/prefix?region=eu-central-1"
     options = storage_settings(url, default_folder=Path("/unused"))["OPTIONS"]
@@ -75,6 +82,8 @@ def test_the_url_of_a_bucket() -> None:
     ("setting", "url", "message"),
     [
         ("BROKER_URL", "sqs://host", "DREAMLAYER_BROKER_URL begins with “sqs:”"),
+        ("BROKER_URL", "amqps://host//?cacertfile=/ca.pem", "DREAMLAYER_BROKER_URL has the options cacertfile"),
+        ("BROKER_URL", "amqps://host//?ssl_cert_reqs=none", "DREAMLAYER_BROKER_URL has the options ssl_cert_reqs"),
         ("CHANNEL_URL", "amqp://host", "DREAMLAYER_CHANNEL_URL begins with “amqp:”"),
         ("STORAGE_URL", "gs://bucket", "DREAMLAYER_STORAGE_URL begins with “gs:”"),
         ("STORAGE_URL", "s3://KEY:SECRET@host", "DREAMLAYER_STORAGE_URL names no bucket"),

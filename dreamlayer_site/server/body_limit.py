@@ -12,7 +12,7 @@ from django.conf import settings
 from django.urls import Resolver404, resolve
 
 from dreamlayer_site.server.refusals import refusal
-from inpainting.api.errors import body_too_large
+from inpainting.api.errors import NOT_FOUND, ApiError, body_too_large
 
 Message = Mapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,13 +22,16 @@ FILE_TYPES = ("multipart/form-data", "image/", "application/octet-stream")
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
+def view_at(path: str) -> Callable[..., Any] | None:
+    try:
+        return resolve(path).func
+    except Resolver404:
+        return None
+
+
 def takes_images(path: str) -> bool:
     """Return whether the view at this path reads images from a request's body."""
-    try:
-        view = resolve(path).func
-    except Resolver404:
-        return False
-    return getattr(getattr(view, "cls", None), "takes_images", False)
+    return getattr(getattr(view_at(path), "cls", None), "takes_images", False)
 
 
 def max_body_bytes(path: str, content_type: str = "") -> int:
@@ -37,6 +40,12 @@ def max_body_bytes(path: str, content_type: str = "") -> int:
         return settings.MAX_BODY_BYTES_WITHOUT_IMAGES
     has_files = content_type.strip().lower().startswith(FILE_TYPES)
     return settings.MAX_FILE_BODY_BYTES if has_files else settings.MAX_BODY_BYTES
+
+
+def excess_error(path: str, max_bytes: int) -> ApiError:
+    """Return the error for a body of more bytes: that there is nothing at a path without a view, where a smaller image
+    would not help."""
+    return NOT_FOUND if view_at(path) is None else body_too_large(max_bytes)
 
 
 class BodyTooLarge(Exception):
@@ -73,7 +82,7 @@ class BodyLimitMiddleware:
 
     async def refuse(self, scope: dict[str, Any], send: Send, max_bytes: int) -> None:
         origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
-        response = refusal(body_too_large(max_bytes), scope["path"], origin=origin)
+        response = refusal(excess_error(scope["path"], max_bytes), scope["path"], origin=origin)
         headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
         await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": response.content})

@@ -7,6 +7,7 @@ import logging
 import resource
 from collections import Counter
 from typing import Any
+from urllib.parse import unquote
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -14,6 +15,7 @@ from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.http import HTTPChannel
 
 from dreamlayer_site.client_address import client_address
+from dreamlayer_site.path_tokens import split_token
 from dreamlayer_site.server.refusals import (
     body_too_slow,
     closing,
@@ -133,8 +135,8 @@ class LimitedChannel(HTTPChannel):  # type: ignore[misc]  # twisted is not check
 
     @property
     def path(self) -> str:
-        """The path of the request that arrives; empty before its first line has arrived."""
-        return self.uri.partition("?")[0]
+        """The decoded path of the request that arrives, without a token; empty before its first line has arrived."""
+        return split_token(unquote(self.uri.partition("?")[0]))[1]
 
     @property
     def uri(self) -> str:

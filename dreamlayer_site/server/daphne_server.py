@@ -18,14 +18,15 @@ from daphne.server import Server
 from django.conf import settings
 
 from dreamlayer_site.client_address import client_address
+from dreamlayer_site.path_tokens import without_token
 from dreamlayer_site.server.bodies import AddressFull, StoredBody
-from dreamlayer_site.server.body_limit import Application, Message, Receive, Send, max_body_bytes
+from dreamlayer_site.server.body_limit import Application, Message, Receive, Send, excess_error, max_body_bytes
 from dreamlayer_site.server.connections import ConnectionLimits, LimitedChannel
 from dreamlayer_site.server.refusals import too_many_uploads
 from dreamlayer_site.server.senders import CheckSender, SenderCheck
 from dreamlayer_site.server.sockets import LimitedSocketFactory
 from dreamlayer_site.server.stopping import StoppingServer
-from inpainting.api.errors import api_error, body_too_large
+from inpainting.api.errors import api_error
 
 RECEIVED_BODY = "dreamlayer.received_body"
 """The key of the ASGI scope that holds the file of the body."""
@@ -54,12 +55,13 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         self.writable.set()
 
     def gotLength(self, length: int | None) -> None:  # noqa: N802 - Twisted's name
-        self.max_bytes = max_body_bytes(unquote(self.channel.path), self.channel.header("content-type"))
+        self.url_path = self.channel.path
+        self.max_bytes = max_body_bytes(self.url_path, self.channel.header("content-type"))
         self.content = BytesIO()
         # Anybody may send a small body, which stays in memory.
         self.is_large = min(self.max_bytes, length or self.max_bytes) > settings.MAX_BODY_BYTES_WITHOUT_IMAGES
         if length is not None and length > self.max_bytes:
-            self.channel.refuse(body_too_large(self.max_bytes))
+            self.channel.refuse(excess_error(self.url_path, self.max_bytes))
 
     def handleContentChunk(self, data: bytes) -> None:  # noqa: N802 - Twisted's name
         self.received += len(data)
@@ -67,7 +69,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
         if self.channel.refused:
             return
         if self.received > self.max_bytes:
-            self.channel.refuse(body_too_large(self.max_bytes))
+            self.channel.refuse(excess_error(self.url_path, self.max_bytes))
             return
         try:
             super().handleContentChunk(data)
@@ -79,6 +81,8 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def process(self) -> Any:
         # The application reads this file; Daphne reads an empty one instead.
         self.body, self.content = self.content, BytesIO()
+        if self.received:  # Django takes a body without a length, as one in chunks is sent, for none.
+            self.requestHeaders.setRawHeaders(b"content-length", [str(self.received).encode()])
         self.registerProducer(self, True)
         return super().process()
 
@@ -89,11 +93,11 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
     def head_scope(self) -> dict[str, Any]:
         """Return the scope of ASGI for the request without its body."""
         headers = self.requestHeaders.getAllRawHeaders()
-        _, _, query = self.channel.uri.partition("?")
-        return {
+        path, _, query = self.channel.uri.partition("?")
+        scope = {
             "type": "http",
             "method": self.channel.method,
-            "path": unquote(self.channel.path),
+            "path": unquote(path),
             "query_string": query.encode("latin-1"),
             # Daphne drops names with underscores, too: Django would take them for those with hyphens.
             "headers": [
@@ -104,6 +108,7 @@ class LimitedRequest(WebRequest):  # type: ignore[misc]  # daphne ships no types
             ],
             "client": [getattr(self.client, "host", ""), getattr(self.client, "port", 0)],
         }
+        return without_token(scope)
 
     def store_body(self, *, known: bool) -> None:
         """Write what arrives of the body to the disk. Raises OSError where that cannot be written."""

@@ -1,7 +1,11 @@
 """The parent process of `serve`: holds the listening socket and restarts the serving child process when it dies.
 
 It does not load Django, so that no error while generating can end it. Connections made while a new child starts wait
-in the socket's backlog instead of being refused.
+in the socket's backlog instead of being refused. With `--devices` it has a child for each device, and answers health
+checks for all of them on the socket.
+
+It tells a child which of the children before it crashed. Only these can have been ended by what they did: a child that
+was killed from outside, or with this process, is not named.
 """
 
 from __future__ import annotations
@@ -17,25 +21,51 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from uuid import uuid4
+
+from dreamlayer_site.server.devices import find_devices
+from dreamlayer_site.server.joined_monitoring import JoinedMonitoring
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8000
+OWN_HOST = "127.0.0.1"
+"""Where the child of a device answers health checks, on a port of its own."""
 FAILED_START_SECONDS = 1.5
 """A child that ends within this time is restarted with a growing pause."""
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+SHORTEST_WAIT_SECONDS, LOOK_SECONDS = 0.05, 1.0
+"""How long a signal waits at most that the system has given to another thread than the main one, which handles it."""
 BIND_RETRY_SECONDS = 5
 """How long binding is retried: a child whose parent was killed releases the address a moment later."""
 STOP_SECONDS = 10
 """The default of --stop-seconds: after as long, `docker stop` kills a container."""
 MAX_SECONDS = 86_400
 """A day: a timer of the system does not take every number."""
+BACKLOG = 1024
+"""Connections that wait while no child runs, at most."""
 ENV_FILE = Path(__file__).resolve().parents[2] / ".env"
 ROLES = ("all", "web", "worker")
 QUEUES = ("cpu", "gpu", "hooks")
 MAX_FILES = 2**20
 """The soft limit of open files is not raised further: some programs visit every possible file."""
+SENT_FROM_OUTSIDE = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
+"""The signals with which people and other programs end a process."""
+REMEMBERED_CRASHES = 20
+"""How many crashed children are named to the next: one that cannot start does not see to the work of those before."""
+CHILD_ENVIRONMENT = {
+    # NumPy's matrix products are small here: threads that wait for each other take twice as long beside other work.
+    "OPENBLAS_NUM_THREADS": "1",
+    # glibc gives threads up to eight arenas for each processor, and each keeps some of what was freed in it: the memory
+    # grows for hours, by the size of a large array each time that one comes to an arena that has had none.
+    "MALLOC_ARENA_MAX": "2",
+}
+"""Variables of a child, unless the parent has others."""
+VMSTAT = Path("/proc/vmstat")
 INVALID_SETTINGS = 78
 """The exit status of a child that is not restarted (EX_CONFIG in sysexits.h): its settings are invalid, or the
-data folder is used by another server or cannot be written."""
+data folder is used by another server or cannot be written. The parent ends with it, too."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,6 +91,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=",".join(QUEUES),
         metavar="QUEUE,...",
         help="the queues that it works on, unless its role is web (default %(default)s)",
+    )
+    parser.add_argument(
+        "--devices",
+        metavar="DEVICE,...",
+        help="of a worker: one process for each of these devices, such as cuda:0,cuda:3; all: for each NVIDIA GPU",
     )
 
 
@@ -94,9 +129,18 @@ def supervise(arguments: list[str]) -> int:
             f"DREAMLAYER_DRAIN_SECONDS is “{value}”; it is a number of seconds, at least 0, less than {MAX_SECONDS}."
         )
         print(message, file=sys.stderr)
-        return 1
+        return INVALID_SETTINGS
+    if options.devices is not None and options.role != "worker":
+        print("--devices is for workers: add --role worker.", file=sys.stderr)
+        return INVALID_SETTINGS
+    try:
+        devices = [] if options.devices is None else find_devices(options.devices)
+    except ValueError as error:
+        print(f"--devices {options.devices}: {error}.", file=sys.stderr)
+        return INVALID_SETTINGS
     try:
         listener = listen(options.host, options.port)
+        own = [listen(OWN_HOST, 0) for _ in devices]
     except OSError as error:
         print(f"Cannot listen on {options.host}:{options.port}: {error.strerror}.", file=sys.stderr)
         return 1
@@ -105,7 +149,12 @@ def supervise(arguments: list[str]) -> int:
         "DREAMLAYER_ROLE": options.role,
         "DREAMLAYER_QUEUES": "" if options.role == "web" else options.queues,
     }
-    return Supervisor(listener, settings, options.stop_seconds, drain_seconds=drain_seconds).run()
+    children = [Child(listener, settings)]
+    if devices:
+        pairs = [*zip(devices, own, strict=True)]
+        children = [Child(socket, settings | device.environment, device.name) for device, socket in pairs]
+        JoinedMonitoring(listener, {device.name: socket for device, socket in pairs}).start()
+    return Supervisor(children, options.stop_seconds, drain_seconds=drain_seconds).run()
 
 
 def read_drain_seconds() -> float:
@@ -132,7 +181,7 @@ def listen(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((host.strip("[]"), port))
-            listener.listen(1024)
+            listener.listen(BACKLOG)
             return listener
         except OSError as error:
             listener.close()
@@ -158,69 +207,137 @@ def stop_with_parent(arguments: list[str]) -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
-class Supervisor:
-    def __init__(
-        self,
-        listener: socket.socket,
-        settings: dict[str, str],
-        stop_seconds: float = STOP_SECONDS,
-        *,
-        drain_seconds: float = 0,
-    ) -> None:
-        """Supervise a child.
+def is_crash(status: int, *, oom_kills: int) -> bool:
+    """Return whether a child ended by itself: by an error, a fault of a library, or because it took too much memory.
 
-        settings: environment variables of the child.
-        """
+    The kernel ends a process that takes too much with SIGKILL, as people do, and counts that.
+
+    status: as of `Popen.wait`. oom_kills: `count_oom_kills` before the child was started.
+    """
+    if status == -signal.SIGKILL:
+        return count_oom_kills() > oom_kills
+    return status != 0 and -status not in SENT_FROM_OUTSIDE
+
+
+def count_oom_kills() -> int:
+    """Return how many processes of the machine the kernel has killed for lack of memory; 0 where it does not say."""
+    with contextlib.suppress(OSError):
+        for line in VMSTAT.read_text().splitlines():
+            name, _, value = line.partition(" ")
+            if name == "oom_kill":
+                return int(value)
+    return 0
+
+
+class Child:
+    """One serving process after another.
+
+    listener: the socket on which they answer. settings: environment variables of theirs. device: its name, in messages.
+    """
+
+    def __init__(self, listener: socket.socket, settings: dict[str, str], device: str = "") -> None:
         self.listener = listener
-        self.settings = settings
+        # Their names have a random part in common: process IDs recur in restarted containers.
+        self.settings = {**settings, "DREAMLAYER_PARENT": uuid4().hex[:8]}
+        self.device = device
+        self.crashed: list[int] = []
+        """The process IDs of the last that crashed."""
+        self.process: subprocess.Popen[bytes] | None = None
+        """The one that runs."""
+        self.starts_at = 0.0
+        """When the next one starts while none runs, of a monotonic clock."""
+        self._started, self._oom_kills, self._pause_seconds = 0.0, 0, 0.0
+
+    def start(self, parent_fd: int, stop_seconds: float) -> subprocess.Popen[bytes]:
+        """Start a process. parent_fd: a pipe that closes when this process ends, however it ends."""
+        self._started, self._oom_kills = time.monotonic(), count_oom_kills()
+        self.listener.listen(BACKLOG)  # again, since a process that was asked to stop has shut the socket down
+        command = [sys.executable, sys.argv[0], "serve", "--child"]
+        command += ["--listener-fd", str(self.listener.fileno()), "--parent-fd", str(parent_fd)]
+        command += ["--stop-seconds", str(stop_seconds)]
+        command += [f"--crashed={pid}" for pid in self.crashed]
+        environment = {**CHILD_ENVIRONMENT, **os.environ, **self.settings}
+        self.process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
+            command, pass_fds=[self.listener.fileno(), parent_fd], env=environment
+        )
+        return self.process
+
+    def plan_restart(self, process: subprocess.Popen[bytes], status: int) -> None:
+        """Let another one start: after growing pauses where it failed to start, at once where it has served."""
+        if is_crash(status, oom_kills=self._oom_kills):
+            self.crashed = [*self.crashed, process.pid][-REMEMBERED_CRASHES:]
+        now = time.monotonic()
+        longer = min(max(FIRST_PAUSE_SECONDS, self._pause_seconds * 2), LONGEST_PAUSE_SECONDS)
+        self._pause_seconds = 0.0 if now - self._started > FAILED_START_SECONDS else longer
+        self.starts_at = now + self._pause_seconds
+        where = f" on {self.device}" if self.device else ""
+        print(f"serve: the server{where} ended with status {status}; restarting it", file=sys.stderr, flush=True)
+
+
+class Supervisor:
+    """Runs the children until SIGINT or SIGTERM, or until the settings of one are invalid.
+
+    Everything happens on the main thread, in the order of `_events`: the ends of processes, and None for a signal.
+    """
+
+    def __init__(
+        self, children: Sequence[Child], stop_seconds: float = STOP_SECONDS, *, drain_seconds: float = 0
+    ) -> None:
+        self.children = children
         self.stop_seconds = stop_seconds
         self.drain_seconds = drain_seconds
-        self.stopping = False
-        self.child: subprocess.Popen[bytes] | None = None
+        self.kills_at: float | None = None
+        """When children that still run are killed, of a monotonic clock; None: it is not stopping."""
+        self._events: SimpleQueue[tuple[Child, subprocess.Popen[bytes], int] | None] = SimpleQueue()
+        self._parent_fd, self._alive_write = os.pipe()
 
     def run(self) -> int:
-        signal.signal(signal.SIGINT, self.stop)
-        signal.signal(signal.SIGTERM, self.stop)
-        pause_seconds = 0.0
-        while not self.stopping:
-            started = time.monotonic()
-            status = self.run_child()
-            if self.stopping:
-                return 0
-            if status == INVALID_SETTINGS:
-                return 1
-            lived_seconds = time.monotonic() - started
-            # A child that fails to start is restarted after growing pauses; one that has served, at once.
-            pause_seconds = 0.0 if lived_seconds > FAILED_START_SECONDS else min(max(0.5, pause_seconds * 2), 10)
-            print(f"serve: the server ended with status {status}; restarting it", file=sys.stderr, flush=True)
-            time.sleep(pause_seconds)
-        return 0
+        """Return the exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._events.put(None))
+        status = 0
+        while self.kills_at is None or any(child.process for child in self.children):
+            self._do_what_is_due()
+            try:
+                event = self._events.get(timeout=self._seconds_to_wait())
+            except Empty:
+                continue
+            if event is None:
+                self._stop()
+                continue
+            child, process, ended_with = event
+            child.process = None
+            if self.kills_at is not None:
+                continue
+            if ended_with == INVALID_SETTINGS:
+                status = ended_with
+                self._stop()
+            else:
+                child.plan_restart(process, ended_with)
+        return status
 
-    def run_child(self) -> int:
-        # The child reads from this pipe, which closes when the parent ends, however it ends.
-        alive_read, alive_write = os.pipe()
-        command = [sys.executable, sys.argv[0], "serve", "--child"]
-        command += ["--listener-fd", str(self.listener.fileno()), "--parent-fd", str(alive_read)]
-        command += ["--stop-seconds", str(self.stop_seconds)]
-        # NumPy's matrix products are small here: threads that wait for each other take twice as long beside other work.
-        environment = {"OPENBLAS_NUM_THREADS": "1", **os.environ, **self.settings}
-        self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and our own file
-            command, pass_fds=[self.listener.fileno(), alive_read], env=environment
-        )
-        os.close(alive_read)
-        try:
-            return self.child.wait()
-        finally:
-            os.close(alive_write)
+    def _do_what_is_due(self) -> None:
+        now = time.monotonic()
+        for child in self.children:
+            if self.kills_at is None:
+                if child.process is None and child.starts_at <= now:
+                    process = child.start(self._parent_fd, self.stop_seconds)
+                    threading.Thread(target=self._await_end, args=(child, process), daemon=True).start()
+            elif child.process is not None and self.kills_at <= now:
+                child.process.kill()
 
-    def stop(self, signum: int, frame: object) -> None:
-        self.stopping = True
-        if self.child is None or self.child.poll() is not None:
-            raise SystemExit(0)  # no child is running
-        self.child.send_signal(signal.SIGTERM)  # It accepts what waits in the backlog, then connections are refused.
-        signal.signal(signal.SIGALRM, self.kill)
-        signal.setitimer(signal.ITIMER_REAL, max(1, self.drain_seconds + self.stop_seconds))
+    def _seconds_to_wait(self) -> float:
+        planned = [child.starts_at for child in self.children if child.process is None]
+        due = planned if self.kills_at is None else [self.kills_at]
+        return min([LOOK_SECONDS, *(max(SHORTEST_WAIT_SECONDS, moment - time.monotonic()) for moment in due)])
 
-    def kill(self, signum: int, frame: object) -> None:
-        if self.child is not None:
-            self.child.kill()
+    def _await_end(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        self._events.put((child, process, process.wait()))
+
+    def _stop(self) -> None:
+        """Let the children accept what waits in the backlog, drain, and end. A second signal changes nothing."""
+        if self.kills_at is None:
+            self.kills_at = time.monotonic() + max(1, self.drain_seconds + self.stop_seconds)
+            for child in self.children:
+                if child.process is not None:
+                    child.process.send_signal(signal.SIGTERM)

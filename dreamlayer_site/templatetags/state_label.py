@@ -11,4 +11,4 @@ register = template.Library()
 
 @register.filter
 def state_label(state: str) -> str:
-    return STATE_LABELS[state]
+    return str(STATE_LABELS[state])

@@ -9,22 +9,20 @@ from functools import cached_property, partial
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db.models import F, Model, QuerySet, Sum
-from django.db.models.expressions import Combinable
+from django.db.models import QuerySet, Sum
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.models import (
     Act,
     Analysis,
-    AnalysisMask,
     DraftImage,
-    GeneratedImage,
     Generation,
     LedgerEntry,
-    Mask,
-    ReferenceImage,
-    SourceImage,
+    OwnerTotals,
+    StackStep,
+    StepMask,
     UploadedImage,
     UserLimits,
 )
@@ -32,8 +30,7 @@ from inpainting.models import (
 DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
 LONGEST_WINDOW = DAY
 RATE, QUOTA = "rate_limited", "quota_exceeded"
-WAITING, MEGABYTES_STORED = "requests queued or running", "megabytes stored"
-MAKE_ROOM = "Delete generations, masks or drafts to make room."
+WAITING, MEGABYTES_STORED = sentence("requests queued or running"), sentence("megabytes stored")
 WEBHOOKS_PER_MINUTE = 30
 """Limit on test deliveries and redeliveries. Each calls another machine, so the limit applies to all users."""
 
@@ -43,18 +40,10 @@ FOUND_MASKS = 1000
 """Limit on the masks that were found for a user and that have not expired."""
 DRAFT_IMAGES = 500
 """Limit on the images that a user uploaded for drafts and batches: each selected object is one."""
-
-STORED: tuple[tuple[type[Model], str, Combinable], ...] = (
-    (SourceImage, "owner", F("byte_count")),
-    (Mask, "owner", F("byte_count")),
-    (ReferenceImage, "owner", F("byte_count")),
-    (UploadedImage, "owner", F("byte_count")),
-    (Analysis, "owner", F("byte_count")),
-    (AnalysisMask, "analysis__owner", F("byte_count")),
-    (DraftImage, "owner", F("byte_count")),
-    (GeneratedImage, "generation__owner", F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")),
-)
-"""The models of stored images, their paths to the owner, and the bytes of their files that count as stored."""
+STEP_MASKS = 1000
+"""Limit on the masks by which a user painted steps back."""
+KEPT_STEPS = 10_000
+"""Limit on the steps of all photos of a user that are stored."""
 
 
 class LimitReached(InvalidRequest):
@@ -115,7 +104,7 @@ class Allowance:
             if per_minute and self.limits.per_minute is not None:
                 recent = _recent_entries(self.owner, Act.ANALYSIS, MINUTE)
                 soon = partial(_until_free, recent, MINUTE)
-                refuse_over(self.limits.per_minute, recent.count(), "analyses in a minute", RATE, soon)
+                refuse_over(self.limits.per_minute, recent.count(), sentence("analyses in a minute"), RATE, soon)
             self._check_stored(self.limits, analysis.byte_count)
         if per_minute:
             LedgerEntry.objects.create(owner=self.owner, act=Act.ANALYSIS, pixels=analysis.width * analysis.height)
@@ -124,20 +113,24 @@ class Allowance:
         self._check_waiting(limits)
         if limits.per_minute is not None:
             used = self._this_minute_before + self.accepted
-            refuse_over(limits.per_minute, used, "generations in a minute", RATE, lambda: self._until_free(MINUTE))
+            refuse_over(
+                limits.per_minute, used, sentence("generations in a minute"), RATE, lambda: self._until_free(MINUTE)
+            )
         if limits.per_day is not None:
             used = self._today_before + self.accepted
-            refuse_over(limits.per_day, used, "generations in 24 hours", QUOTA, lambda: self._until_free(DAY))
+            refuse_over(limits.per_day, used, sentence("generations in 24 hours"), QUOTA, lambda: self._until_free(DAY))
         if limits.megapixels_per_day is not None:
             used, added = megapixels(self._pixels_before + self.accepted_pixels), megapixels(pixels)
-            what, soon = "megapixels in 24 hours", lambda: self._until_free(DAY)
+            what, soon = sentence("megapixels in 24 hours"), lambda: self._until_free(DAY)
             refuse_over(limits.megapixels_per_day, used, what, QUOTA, soon, adding=added)
         self._check_stored(limits, added_bytes)
 
     def _check_waiting(self, limits: UserLimits) -> None:
         if limits.waiting is not None:
             used = self._waiting_before + self.accepted
-            refuse_over(limits.waiting, used, WAITING, QUOTA, None, advice="Try again when one of them has ended.")
+            refuse_over(
+                limits.waiting, used, WAITING, QUOTA, None, advice=sentence("Try again when one of them has ended.")
+            )
 
     def _check_stored(self, limits: UserLimits, added_bytes: int) -> None:
         if limits.stored_megabytes is not None:
@@ -176,24 +169,34 @@ def spend_webhook(owner: Any) -> None:
     lock_owner(owner)
     this_minute = _recent_entries(owner, Act.WEBHOOK, MINUTE)
     soon = _until_free(this_minute, MINUTE)
-    refuse_over(WEBHOOKS_PER_MINUTE, this_minute.count(), "webhooks sent by hand in a minute", RATE, soon)
+    refuse_over(WEBHOOKS_PER_MINUTE, this_minute.count(), sentence("webhooks sent by hand in a minute"), RATE, soon)
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
 
 
-def check_upload(image: UploadedImage | DraftImage) -> None:
+def check_upload(image: UploadedImage | DraftImage | StepMask) -> None:
     """Check the limits on stored images, in the transaction that saves this one. Raises LimitReached."""
-    owner = image.owner
+    owner = get_user_model().reference(image.owner_id)
     lock_owner(owner)
     if isinstance(image, DraftImage):
-        count, limit, what = DraftImage.objects.filter(owner=owner).count(), DRAFT_IMAGES, "draft images"
+        count, limit, what = DraftImage.objects.filter(owner=owner).count(), DRAFT_IMAGES, sentence("draft images")
+    elif isinstance(image, StepMask):
+        count, limit, what = StepMask.objects.filter(owner=owner).count(), STEP_MASKS, sentence("steps painted back")
     else:
         is_upload = image.found is None
         count = UploadedImage.objects.filter(owner=owner, found__isnull=is_upload).count()
-        limit, what = (UPLOADED_IMAGES, "uploaded images") if is_upload else (FOUND_MASKS, "masks")
+        limit, what = (UPLOADED_IMAGES, sentence("uploaded images")) if is_upload else (FOUND_MASKS, sentence("masks"))
     refuse_over(limit, count, what, QUOTA, None)
     limits = UserLimits.for_user(owner)
     if limits is not None and limits.stored_megabytes is not None:
         refuse_over_stored(limits.stored_megabytes, stored_bytes(owner), image.byte_count)
+
+
+def check_steps(owner: Any, *, adding: int) -> None:
+    """Check the limit on stored steps, in the transaction that stores more and has locked the owner. Raises
+    LimitReached."""
+    kept = StackStep.objects.filter(stack__owner=owner).count()
+    advice = sentence("Delete generations whose steps are not needed any more.")
+    refuse_over(KEPT_STEPS, kept, sentence("steps of photos"), QUOTA, None, adding=adding, advice=advice)
 
 
 def lock_owner(owner: Any) -> None:
@@ -201,7 +204,7 @@ def lock_owner(owner: Any) -> None:
 
     `no_key`: rows that refer to the owner may be written meanwhile.
     """
-    get_user_model().objects.select_for_update(no_key=True).get(pk=owner.pk)
+    get_user_model().objects.select_for_update(no_key=True).only("pk").get(pk=owner.pk)
 
 
 def refuse_over(
@@ -212,7 +215,7 @@ def refuse_over(
     retry_after_seconds: Callable[[], int] | int | None,
     *,
     adding: int = 1,
-    advice: str = "",
+    advice: Sentence | None = None,
 ) -> None:
     """Raise LimitReached if `used` plus `adding` exceed the limit.
 
@@ -221,9 +224,12 @@ def refuse_over(
     if used + adding > limit:
         seconds = retry_after_seconds() if callable(retry_after_seconds) else retry_after_seconds
         if seconds is not None:
-            advice = f"Try again in {describe_duration(seconds)}."
+            advice = sentence("Try again in {time}.", time=describe_duration(seconds))
+        values = {"what": what, "limit": limit, "used": used}
         raise LimitReached(
-            f"Your limit for {what} is {limit}, and {used} are used. {advice}".strip(),
+            sentence("Your limit for {what} is {limit}, and {used} are used.", **values)
+            if advice is None
+            else sentence("Your limit for {what} is {limit}, and {used} are used. {advice}", **values, advice=advice),
             what=what,
             code=code,
             limit=limit,
@@ -236,16 +242,18 @@ def refuse_over_stored(limit_megabytes: int, used_bytes: int, added_bytes: int) 
     """Raise LimitReached if the added bytes exceed the limit, to the byte. At least one is added."""
     used = used_bytes // 10**6
     adding = math.ceil((used_bytes + max(1, added_bytes)) / 10**6) - used
-    advice = f"That is too little room for this. {MAKE_ROOM}"
+    advice = sentence("That is too little room for this. Delete generations, masks or drafts to make room.")
     refuse_over(limit_megabytes, used, MEGABYTES_STORED, QUOTA, None, adding=adding, advice=advice)
 
 
-def describe_duration(seconds: int) -> str:
+def describe_duration(seconds: int) -> Sentence:
     """Return a time to wait, rounded up: "42 s", "5 min", "3 h"."""
     if seconds < 120:
-        return f"{seconds} s"
+        return sentence("{seconds} s", seconds=seconds)
     minutes = math.ceil(seconds / 60)
-    return f"{minutes} min" if minutes < 120 else f"{math.ceil(minutes / 60)} h"
+    if minutes < 120:
+        return sentence("{minutes} min", minutes=minutes)
+    return sentence("{hours} h", hours=math.ceil(minutes / 60))
 
 
 def prune_ledger(now: datetime) -> int:
@@ -275,17 +283,12 @@ def stored_bytes(owner: Any) -> int:
 
 def stored_bytes_of(owners: Collection[int]) -> dict[int, int]:
     """Return a mapping of each user's primary key to the bytes, as `stored_bytes` counts them."""
-    stored = dict.fromkeys(owners, 0)
-    for model, owner, files in STORED:
-        images = model._default_manager.filter(**{f"{owner}__in": owners}).order_by()
-        for key, byte_count in images.values_list(owner).annotate(n=Sum(files)):
-            stored[key] += byte_count
-    return stored
+    return {owner: totals["stored_bytes"] for owner, totals in OwnerTotals.of(owners).items()}
 
 
 def all_stored_bytes() -> int:
     """Return the bytes of the stored images of all users, as `stored_bytes` counts them."""
-    return sum(model._default_manager.aggregate(n=Sum(files))["n"] or 0 for model, _, files in STORED)
+    return OwnerTotals.of_all()["stored_bytes"]
 
 
 def _recent_entries(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:

@@ -9,12 +9,13 @@ from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from inpainting.admin.large_lists import LargeListAdmin
 from inpainting.generations.analyses import delete_analysis
 from inpainting.models import Analysis
 
 
 @admin.register(Analysis)
-class AnalysisAdmin(admin.ModelAdmin):
+class AnalysisAdmin(LargeListAdmin):
     """Each analysis with its state and error. Its image is deleted at its end, so that there is none to review."""
 
     list_display = ("created_at", "owner", "task", "model", "status", "attempts", "finished_at", "error_code")

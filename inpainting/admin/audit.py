@@ -9,6 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext, gettext_lazy
 
 from accounts.admin import LIST_LENGTH, own_list
 from accounts.models import AuditEntry
@@ -36,11 +37,11 @@ class AuditEntryAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         words = {
-            "title": "Audit log",
+            "title": gettext("Audit log"),
             "section": "audit",
-            "one": "entry",
-            "many": "entries",
-            "search_label": "E-mail address, id or note",
+            "one": gettext("entry"),
+            "many": gettext("entries"),
+            "search_label": gettext("E-mail address, id or note"),
         }
         return own_list(super().changelist_view(request, {**words, **(extra_context or {})}))
 
@@ -53,19 +54,19 @@ class AuditEntryAdmin(admin.ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: AuditEntry | None = None) -> bool:
         return False
 
-    @admin.display(description="administrator", ordering="actor")
+    @admin.display(description=gettext_lazy("administrator"), ordering="actor")
     def administrator(self, entry: AuditEntry) -> str:
         return entry.actor_name
 
-    @admin.display(description="data of", ordering="subject")
+    @admin.display(description=gettext_lazy("data of"), ordering="subject")
     def data_of(self, entry: AuditEntry) -> str:
         return entry.subject_name
 
-    @admin.display(description="what")
+    @admin.display(description=gettext_lazy("what"))
     def entry_label(self, entry: AuditEntry) -> str:
         return str(entry)
 
-    @admin.display(description="before → after")
+    @admin.display(description=gettext_lazy("before → after"))
     def changes(self, entry: AuditEntry) -> SafeString:
         lines = (
             (name, "–" if before in (None, "") else before, "–" if after in (None, "") else after)

@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, QuerySet
+from django.db.models import Count, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
+from inpainting.admin.large_lists import LargeListAdmin
 from inpainting.generations.batches import LIVE, delete_batch
 from inpainting.models import (
     Batch,
@@ -35,7 +38,7 @@ class BatchItemInline(admin.TabularInline):
 
 
 @admin.register(Batch)
-class BatchAdmin(admin.ModelAdmin):
+class BatchAdmin(LargeListAdmin):
     """Batches and their items; each generation is reviewed on its own page."""
 
     list_display = ("created_at", "id", "owner", "images")
@@ -47,7 +50,10 @@ class BatchAdmin(admin.ModelAdmin):
     inlines = (BatchItemInline,)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Batch]:
-        return super().get_queryset(request).annotate(item_count=Count("items"))
+        # Not Count("items"), which would group all items.
+        items = BatchItem.objects.filter(batch=OuterRef("pk")).order_by().values("batch").annotate(n=Count("pk"))
+        count = Coalesce(Subquery(items.values("n")), 0)
+        return super().get_queryset(request).annotate(item_count=count)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -70,6 +76,6 @@ class BatchAdmin(admin.ModelAdmin):
         for batch in queryset:
             delete_batch(batch)
 
-    @admin.display(description="Images", ordering="item_count")
+    @admin.display(description=gettext_lazy("Images"), ordering="item_count")
     def images(self, batch: Batch) -> int:
         return int(batch.item_count)  # type: ignore[attr-defined]  # see get_queryset

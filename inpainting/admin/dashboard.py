@@ -15,13 +15,11 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
-from django.core.cache import cache
 from django.db.models import Count, Min, Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts.models import AuditEntry
-from inpainting.accounting.limits import all_stored_bytes
 from inpainting.database.fair_tags import queued_models
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
@@ -29,14 +27,14 @@ from inpainting.models import (
     Generation,
     InferenceModel,
     ModelState,
+    OwnerTotals,
     Status,
     Verdict,
 )
+from inpainting.translation import translated
 
 DAY, WEEK = timedelta(days=1), timedelta(days=7)
 MAX_RUNNING, MAX_TIMES, MAX_CODES, MAX_ENTRIES = 20, 2_000, 12, 10
-STORED_SECONDS = 300
-"""How long the sum of stored bytes is kept: it reads all images."""
 
 
 @admin.site.admin_view
@@ -48,7 +46,7 @@ def dashboard_page(request: HttpRequest) -> HttpResponse:
 def dashboard(user: Any) -> dict[str, Any]:
     """Return the context of the dashboard, with what the user may see."""
     now = timezone.now()
-    may_see = user.has_perm("inpainting.view_generation")
+    may_see, totals = user.has_perm("inpainting.view_generation"), OwnerTotals.of_all()
     return {
         "section": "dashboard",
         "now": now,
@@ -56,8 +54,8 @@ def dashboard(user: Any) -> dict[str, Any]:
         "running": running(now) if may_see else [],
         "failures": failures(now) if may_see else [],
         "times": times(now) if may_see else [],
-        "to_review": count_reviews() if may_see else None,
-        "storage": storage() if may_see else None,
+        "to_review": count_reviews(totals) if may_see else None,
+        "storage": storage(totals["stored_bytes"]) if may_see else None,
         "models": models() if user.has_perm("inpainting.view_inferencemodel") else None,
         "entries": entries() if user.has_perm("accounts.view_auditentry") else None,
     }
@@ -94,7 +92,7 @@ def running(now: datetime) -> list[dict[str, Any]]:
     return [
         {
             "generation": generation,
-            "engine": registry.label(generation.engine),
+            "engine": translated(registry.label(generation.engine)),
             "seconds": (now - generation.started_at).total_seconds() if generation.started_at else None,
             "lease_seconds": (generation.lease_until - now).total_seconds() if generation.lease_until else None,
         }
@@ -129,7 +127,7 @@ def times(now: datetime) -> list[EngineTimes]:
         if started and finished:
             seconds[engine].append(max(0.0, (finished - started).total_seconds()))
     return [
-        EngineTimes(registry.label(engine), len(found), percentile(found, 50), percentile(found, 95))
+        EngineTimes(translated(registry.label(engine)), len(found), percentile(found, 50), percentile(found, 95))
         for engine, found in sorted(seconds.items())
     ]
 
@@ -140,18 +138,16 @@ def percentile(values: Sequence[float], percent: int) -> float:
     return sorted(values)[max(0, rank - 1)]
 
 
-def count_reviews() -> dict[str, int]:
+def count_reviews(totals: Mapping[str, int]) -> dict[str, int]:
     """Return the numbers of generations with a verdict."""
-    counted = Generation.objects.exclude(verdict=Verdict.NONE).order_by().values_list("verdict").annotate(Count("pk"))
-    return {verdict.value: dict(counted).get(verdict.value, 0) for verdict in Verdict if verdict.value}
+    return {verdict.value: totals[verdict.value] for verdict in Verdict if verdict.value}
 
 
-def storage() -> dict[str, Any]:
+def storage(stored_bytes: int) -> dict[str, Any]:
     """Free and total bytes of the data folder's disk, and the bytes of all stored images."""
     folder = Path(settings.DATA_DIR)
     usage = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists()))
-    stored = cache.get_or_set("dashboard-stored-bytes", all_stored_bytes, STORED_SECONDS)
-    return {"free": usage.free, "total": usage.total, "used": usage.total - usage.free, "stored": stored}
+    return {"free": usage.free, "total": usage.total, "used": usage.total - usage.free, "stored": stored_bytes}
 
 
 def models() -> dict[str, Any]:

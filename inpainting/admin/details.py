@@ -7,6 +7,7 @@ from typing import Any
 from django.core.files import File
 from django.http import Http404
 from django.urls import reverse
+from django.utils.translation import gettext
 
 from accounts.models import AuditEntry
 from inpainting.core.adapter_uses import IMAGE_LABELS
@@ -15,6 +16,7 @@ from inpainting.generations.description import measurements, metadata
 from inpainting.generations.setting_rows import LABELS, LABELS_BY_PUBLIC_NAME, setting_rows
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import Generation, InferenceModel
+from inpainting.translation import translated
 
 MAX_ENTRIES = 20
 PREVIEW, SMALL = "preview", "small"
@@ -47,20 +49,37 @@ def image_url(generation: Generation, which: str) -> str:
 def images_of(generation: Generation) -> list[dict[str, Any]]:
     """Return the images in the order of the page; `hidden` is the link to a result as it was painted."""
     rows: list[dict[str, Any]] = [
-        {"label": "Source", "which": "source", "image": generation.source, "alt": "The photo as it was"},
-        {"label": "Mask: white is repainted", "which": "mask", "image": generation.mask, "alt": "The mask"},
+        {
+            "label": gettext("Source"),
+            "which": "source",
+            "image": generation.source,
+            "alt": gettext("The photo as it was"),
+        },
+        {
+            "label": gettext("Mask: white is repainted"),
+            "which": "mask",
+            "image": generation.mask,
+            "alt": gettext("The mask"),
+        },
     ]
     images = list(generation.images.all())
     for image in images:
-        label = "Result" if len(images) == 1 else f"Result {image.index + 1}"
-        row = {"label": label, "which": str(image.index), "image": image, "alt": f"{label}, as its owner gets it"}
+        number = image.index + 1
+        label = gettext("Result") if len(images) == 1 else gettext("Result {number}").format(number=number)
+        row = {
+            "label": label,
+            "which": str(image.index),
+            "image": image,
+            "alt": gettext("{label}, as its owner gets it").format(label=label),
+        }
         if image.hidden_file:
             row["hidden"] = reverse("hidden-picture", args=[generation.pk, image.index])
             row["hidden_by"] = image.report.get("hidden_by")
         rows.append(row)
     rows += [
-        {"label": IMAGE_LABELS[name], "which": name, "image": stored, "alt": IMAGE_LABELS[name]}
+        {"label": label, "which": name, "image": stored, "alt": label}
         for name, stored in generation.references.items()
+        for label in [translated(IMAGE_LABELS[name])]
     ]
     return [
         {
@@ -78,26 +97,29 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
     labels = dict(InferenceModel.objects.values_list("slug", "label"))
     results = [measurements(image) for image in generation.images.all()]
     rows = [
-        ("Engine", f"{registry.label(generation.engine)}. {generation.engine_reason}".strip(" .")),
-        (LABELS["model"], labels.get(recipe.get("model", ""), recipe.get("model"))),
+        (gettext("Engine"), f"{translated(registry.label(generation.engine))}. {generation.engine_reason}".strip(" .")),
+        (translated(LABELS["model"]), labels.get(recipe.get("model", ""), recipe.get("model"))),
         ("ControlNets", ", ".join(f"{use['slug']} {use['strength']:g}" for use in recipe.get("controls", ()))),
         ("IP-Adapters", ", ".join(f"{use['slug']} {use['scale']:g}" for use in recipe.get("ip_adapters", ()))),
         ("LoRAs", ", ".join(f"{use['slug']} {use['weight']:g}" for use in recipe["loras"])),
-        ("Embeddings", ", ".join(recipe["embeddings"])),
-        (LABELS["prompt"], recipe.get("prompt")),
-        (LABELS["negative_prompt"], recipe.get("negative_prompt")),
-        (LABELS["strength"], recipe.get("denoising_strength")),
+        (gettext("Embeddings"), ", ".join(recipe["embeddings"])),
+        (translated(LABELS["prompt"]), recipe.get("prompt")),
+        (translated(LABELS["negative_prompt"]), recipe.get("negative_prompt")),
+        (translated(LABELS["strength"]), recipe.get("denoising_strength")),
         *((row["label"], row["value"]) for row in setting_rows(recipe, labels)),
-        (LABELS["seed"], recipe.get("seed")),
-        ("Without effect", ", ".join(LABELS_BY_PUBLIC_NAME.get(name, name) for name in recipe["ignored"])),
-        ("Size", f"{recipe['width']} × {recipe['height']}"),
-        ("Service", recipe["service"]),
-        ("Fields without effect", ", ".join(recipe["ignored_fields"])),
-        ("Seconds", None if generation.seconds is None else f"{generation.seconds:.1f}"),
+        (translated(LABELS["seed"]), recipe.get("seed")),
+        (
+            gettext("Without effect"),
+            ", ".join(translated(LABELS_BY_PUBLIC_NAME.get(name, name)) for name in recipe["ignored"]),
+        ),
+        (gettext("Size"), f"{recipe['width']} × {recipe['height']}"),
+        (gettext("Service"), recipe["service"]),
+        (gettext("Fields without effect"), ", ".join(recipe["ignored_fields"])),
+        (gettext("Seconds"), None if generation.seconds is None else f"{generation.seconds:.1f}"),
         ("Attempts", generation.attempts),
-        ("Seam score", ", ".join(f"{result['seam_score']:.2f}" for result in results)),
-        ("Pixels changed outside the mask", ", ".join(str(r["outside_mask_changed_pixels"]) for r in results)),
-        ("File of the source", generation.source.name),
+        (gettext("Seam score"), ", ".join(f"{result['seam_score']:.2f}" for result in results)),
+        (gettext("Pixels changed outside the mask"), ", ".join(str(r["outside_mask_changed_pixels"]) for r in results)),
+        (gettext("File of the source"), generation.source.name),
         ("Id", generation.pk),
     ]
     return [(label, value) for label, value in rows if value not in (None, "")]

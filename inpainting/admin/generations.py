@@ -15,12 +15,14 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.views.decorators.http import require_GET, require_POST
 
 from inpainting.admin.details import SMALL, image_file, image_url, images_of, log_of, recipe_rows
 from inpainting.admin.search import PAGE_LENGTH, Filters
 from inpainting.core.errors import InvalidRequest
 from inpainting.engines import registry
+from inpainting.generations.description import message_of
 from inpainting.generations.pages import Cursor, find_newer, find_older, page_of
 from inpainting.generations.review import (
     MAX_GENERATIONS,
@@ -31,13 +33,14 @@ from inpainting.generations.review import (
 from inpainting.media.files import ImageUnavailable, image_or_text_response
 from inpainting.models import Generation, Verdict
 from inpainting.models.generation_request import JOINED_IMAGES
+from inpainting.translation import translated
 
 DELETE = "delete"
 ACTIONS = {
-    Verdict.FINE.value: "Mark as fine",
-    Verdict.ATTENTION.value: "Mark as needing attention",
-    Verdict.REMOVED.value: "Remove, with a reason for the owner",
-    DELETE: "Delete for ever",
+    Verdict.FINE.value: gettext_lazy("Mark as fine"),
+    Verdict.ATTENTION.value: gettext_lazy("Mark as needing attention"),
+    Verdict.REMOVED.value: gettext_lazy("Remove, with a reason for the owner"),
+    DELETE: gettext_lazy("Delete for ever"),
 }
 LIST, ONE = "admin:inpainting_generation_changelist", "admin:inpainting_generation_change"
 
@@ -78,7 +81,7 @@ class GenerationAdmin(admin.ModelAdmin):
         page = page_of(found, PAGE_LENGTH, older_than=older_than, newer_than=newer_than)
         query = filter_query(request)
         context = {
-            "title": "Review",
+            "title": gettext("Review"),
             "filters": filters,
             "rows": [card(generation, query) for generation in page.rows],
             "newer": page.newer and with_parameter(query, newer=page.newer),
@@ -94,9 +97,10 @@ class GenerationAdmin(admin.ModelAdmin):
         generation = self.find(pk)
         found, query, place = Filters(request.GET).matching(), filter_query(request), Cursor.from_generation(generation)
         context = {
-            "title": "Review of a generation",
+            "title": gettext("Review of a generation"),
             "generation": generation,
             "images": images_of(generation),
+            "warnings": [message_of(generation, text) for text in generation.warnings],
             "recipe": recipe_rows(generation),
             "log": log_of(generation),
             "next": link_to(find_older(found, place).first(), query),
@@ -116,15 +120,20 @@ class GenerationAdmin(admin.ModelAdmin):
         generation, form, query = self.find(pk), VerdictForm(request.POST), QueryDict(request.POST.get("query", ""))
         here = link_to(generation, query)
         if not form.is_valid():
-            messages.error(request, f"At most {MAX_NOTE_CHARACTERS} characters are allowed in a note.")
+            messages.error(
+                request,
+                gettext("At most {most} characters are allowed in a note.").format(most=MAX_NOTE_CHARACTERS),
+            )
             return redirect(here)
         values = form.cleaned_data
         try:
             give_verdict([pk], Verdict(values["verdict"]), note=values["note"], by=request.user)
         except InvalidRequest as error:
-            messages.error(request, error.message)
+            messages.error(request, translated(error.message))
             return redirect(here)
-        messages.success(request, f"The verdict is saved: {Verdict(values['verdict']).label}.")
+        messages.success(
+            request, gettext("The verdict is saved: {label}.").format(label=Verdict(values["verdict"]).label)
+        )
         following = (
             find_older(Filters(query).matching(), Cursor.from_generation(generation)).first()
             if "advance" in request.POST
@@ -138,7 +147,7 @@ class GenerationAdmin(admin.ModelAdmin):
         back = with_parameter(query, newer=None)
         pks = valid_ids(request.POST.getlist("selected"))
         if not pks or not form.is_valid():
-            messages.error(request, "Select generations and an action.")
+            messages.error(request, gettext("Select generations and an action."))
             return redirect(back)
         action = form.cleaned_data["action"]
         require(action in self.allowed_actions(request))
@@ -147,9 +156,16 @@ class GenerationAdmin(admin.ModelAdmin):
             try:
                 count = self.apply(action, pks, form.cleaned_data["note"], by=request.user)
             except InvalidRequest as refused:
-                error = refused.message
+                error = translated(refused.message)
             else:
-                messages.success(request, f"{ACTIONS[action]}: {count} of {len(pks)} generations.")
+                messages.success(
+                    request,
+                    ngettext(
+                        "{action}: {count} of {total} generation.",
+                        "{action}: {count} of {total} generations.",
+                        len(pks),
+                    ).format(action=ACTIONS[action], count=count, total=len(pks)),
+                )
                 return redirect(back)
         rows = Generation.objects.filter(pk__in=pks).select_related("owner", "source").prefetch_related("images")
         context = {
@@ -182,7 +198,7 @@ class GenerationAdmin(admin.ModelAdmin):
 
     def allowed_actions(self, request: HttpRequest) -> dict[str, str]:
         may = {True: self.has_delete_permission(request), False: self.has_change_permission(request)}
-        return {action: label for action, label in ACTIONS.items() if may[action == DELETE]}
+        return {action: str(label) for action, label in ACTIONS.items() if may[action == DELETE]}
 
     def find(self, pk: UUID) -> Generation:
         rows: QuerySet[Generation] = Generation.objects.select_related("owner", "reviewed_by", *JOINED_IMAGES)
@@ -205,9 +221,9 @@ def card(generation: Generation, query: QueryDict) -> dict[str, Any]:
         "generation": generation,
         "url": link_to(generation, query),
         "thumbnail": image_url(generation, f"{images[0].index if images else 'source'}-{SMALL}"),
-        "engine": registry.label(generation.engine),
+        "engine": translated(registry.label(generation.engine)),
         "is_hidden": any(image.hidden_file for image in images),
-        "label": generation.prompt or generation.source.name or "Photo",
+        "label": generation.prompt or generation.source.name or gettext("Photo"),
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.http import HttpRequest
 
+from inpainting.admin.large_lists import LargeListAdmin
 from inpainting.models import (
     WebhookAttempt,
     WebhookDelivery,
@@ -25,7 +26,7 @@ class AttemptInline(admin.TabularInline):
 
 
 @admin.register(WebhookDelivery)
-class WebhookDeliveryAdmin(admin.ModelAdmin):
+class WebhookDeliveryAdmin(LargeListAdmin):
     """Webhook deliveries and their attempts."""
 
     list_display = ("created_at", "owner", "event", "url", "state", "tries", "next_attempt_at", "delivered_at")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -22,14 +23,16 @@ from inpainting.api.recent_images import ReadImage, read_recent
 from inpainting.api.views import drop_body
 from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.codecs import encode_png
-from inpainting.core.errors import EngineFailed
+from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.sentences import sentence
 from inpainting.generations.analyses import AnalysedImage, AnalysisRequest, delete_analysis, submit_analysis
 from inpainting.generations.idempotency import Idempotency
 from inpainting.media.files import ImageGone
 from inpainting.models import Analysis, Status
 from inpainting.models.analysis import Task
 from inpainting.models.images import StoredImage, grey_pixels
+from inpainting.segmenters.base import Candidate
 from inpainting.worker.waiters import wait_until_ended
 
 DESCRIBE_SECONDS, LOAD_SECONDS = 2.5, 20.0
@@ -74,11 +77,12 @@ def _render_current(
             analysis = Analysis(pk=pk, status=Status.CANCELLED)
         if not analysis.has_ended:
             return dialect.render_error(STOPPING) if render_pending is None else render_pending(analysis)
-        succeeded = analysis.status == Status.SUCCEEDED
-        response = render(analysis) if succeeded else dialect.render_error(ending_error(analysis))
-        if not keeps:
-            analysis.delete()
-        return response
+        try:
+            succeeded = analysis.status == Status.SUCCEEDED
+            return render(analysis) if succeeded else dialect.render_error(ending_error(analysis))
+        finally:
+            if not keeps:
+                analysis.delete()
     except Exception as error:
         return dialect.render_error(api_error(error))
 
@@ -106,32 +110,55 @@ def respond_with_caption(
 def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Caption:
     """The description of an image by a worker's captioner, for requests that need it at once: see DESCRIBE_SECONDS.
 
-    Raises EngineFailed where there is none by then, and what `submit_analysis` raises.
+    Raises what `ended_in_worker` raises.
     """
     data = encode_png(image)
     sent = AnalysedImage(data, hashlib.sha256(data).hexdigest(), image.size)
     wanted = AnalysisRequest(
         user, Task.CAPTION, {"style": CaptionStyle.PHOTO}, service=service, ends_with_response=True
     )
+    with ended_in_worker(wanted, sent, seconds=DESCRIBE_SECONDS) as analysis:
+        return Caption(analysis.caption, analysis.model)
+
+
+@contextmanager
+def ended_in_worker(wanted: AnalysisRequest, sent: AnalysedImage, *, seconds: float) -> Iterator[Analysis]:
+    """Yield an analysis that a worker has finished meanwhile, and delete it afterwards.
+
+    seconds: to wait for it in this thread; LOAD_SECONDS where the workers are threads of this process.
+    Raises InvalidRequest where the worker refuses the request, EngineFailed where there is no result by then, and what
+    `submit_analysis` raises.
+    """
     analysis = submit_analysis(wanted, sent)
-    patience_seconds = DESCRIBE_SECONDS if settings.ROLE == "web" else LOAD_SECONDS
+    patience_seconds = seconds if settings.ROLE == "web" else LOAD_SECONDS
     async_to_sync(wait_until_ended)(analysis.pk, patience_seconds=patience_seconds)
+    if wanted.task == Task.CAPTION:
+        cancelled = sentence("The description was cancelled.")
+        too_late = sentence("No worker has finished the description in time.")
+    else:
+        cancelled = sentence("The selection was cancelled.")
+        too_late = sentence("No worker has finished the selection in time.")
     try:
         analysis.refresh_from_db()
     except Analysis.DoesNotExist as error:
-        raise EngineFailed("The description was cancelled.") from error
+        raise EngineFailed(cancelled) from error
     if analysis.cancel():
         delete_analysis(analysis)
-        raise EngineFailed("No worker has described it in time.")
-    analysis.delete()
-    if analysis.status != Status.SUCCEEDED:
-        raise EngineFailed(analysis.error_message or "The description was cancelled.")
-    return Caption(analysis.caption, analysis.model)
+        raise EngineFailed(too_late)
+    try:
+        if analysis.is_refused:
+            message, field = analysis.error_message, analysis.error_field or None
+            raise InvalidRequest(message, code=analysis.error_code, field=field)
+        if analysis.status != Status.SUCCEEDED:
+            raise EngineFailed(analysis.error_message or cancelled)
+        yield analysis
+    finally:
+        analysis.delete()
 
 
-def best_mask_of(analysis: Analysis) -> Mask:
-    """Return the best mask of an analysis. Raises ImageGone where its file is gone."""
-    return pixels_of(analysis.masks.get(index=0))
+def candidates_found_by(analysis: Analysis) -> list[Candidate]:
+    """Return the masks of an analysis, the best one first. Raises ImageGone where a file is gone."""
+    return [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
 
 
 def pixels_of(stored: StoredImage) -> Mask:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from django.conf import settings
+from django.utils import translation
 from rest_framework.request import Request
 
 from accounts.authentication import ApiKeyAuthentication
+from accounts.models import ApiKey, User
 from inpainting.api.dialects import dialect_at
 
 
@@ -14,3 +17,11 @@ class DialectKeyAuthentication(ApiKeyAuthentication):
     def read_api_key(self, request: Request) -> str | None:
         dialect = dialect_at(request.path)
         return super().read_api_key(request) if dialect is None else dialect.read_api_key(request)
+
+    def authenticate(self, request: Request) -> tuple[User, ApiKey] | None:
+        """Authenticate the request, whose response has the language of the account; English in compatible APIs."""
+        found = super().authenticate(request)
+        dialect = dialect_at(request.path)
+        if found and dialect and dialect.is_translated and found[0].language in dict(settings.LANGUAGES):
+            translation.activate(found[0].language)
+        return found

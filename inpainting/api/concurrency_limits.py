@@ -14,6 +14,7 @@ from django.conf import settings
 
 from inpainting.accounting.limits import RATE, refuse_over
 from inpainting.api.errors import Busy, ClientLeft
+from inpainting.core.sentences import sentence
 
 RETRY_SECONDS = 2
 HasLeft = Callable[[], bool]
@@ -57,8 +58,8 @@ class ConcurrencyLimit:
                     del self.active[key]
 
 
-limit_fetches = ConcurrencyLimit("images fetched at a time", "FETCHES_PER_USER")
-limit_segmentations = ConcurrencyLimit("objects selected at a time", "SEGMENTATIONS_PER_USER")
+limit_fetches = ConcurrencyLimit(sentence("images fetched at a time"), "FETCHES_PER_USER")
+limit_segmentations = ConcurrencyLimit(sentence("objects selected at a time"), "SEGMENTATIONS_PER_USER")
 
 
 class ComputingSlots:

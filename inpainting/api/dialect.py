@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
+from django.conf import settings as site
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver
@@ -23,14 +24,18 @@ from rest_framework.request import Request
 
 from inpainting.api.errors import ApiError
 from inpainting.api.later_response import arrival_time
+from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedImage
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
+from inpainting.core.sentences import sentence
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation
 
@@ -57,11 +62,20 @@ class Dialect(ABC):
     prefixes: ClassVar[tuple[str, ...]]
     """Paths that belong to it, with all below them: `/rest_api/` or `/tasks`. The longest prefix of a path decides."""
 
+    pages: ClassVar[tuple[str, ...]] = ()
+    """Beginnings of other paths, of a web app of the service: its path tokens open them too."""
+
     settings_by_field: ClassVar[Mapping[str, str]] = {}
     """The service's fields -> the settings that they set, for the list of ignored fields."""
 
     answers_before_the_end: ClassVar[bool] = False
     """Whether `render` has a response for a generation that waits or runs, by which the client can follow it."""
+    is_translated: ClassVar[bool] = False
+    """Whether its messages have the language of the account or of the browser; in English without."""
+
+    cancels_on_disconnect: bool = False
+    """Whether a generation is cancelled where the client that waits for its response disconnects; one with an
+    Idempotency-Key is not, since its request may be repeated."""
 
     key_in_body: ClassVar[bool] = False
     """Whether `read_api_key` reads `request.data`: the body is then received before its sender is known."""
@@ -142,6 +156,35 @@ class Dialect(ABC):
         return {**headers, **({MODEL_HEADER: meta["model"]} if meta["model"] else {})}
 
 
+def closest_model(catalog: Catalog, name: str, *, service: str, field: str, warnings: list[str]) -> str | None:
+    """Return what `Catalog.closest_installed` returns: the slug of an installed model, or None for the server's choice,
+    which is added to the warnings.
+
+    field: that held the name, for the warning. Raises InvalidRequest, `model_not_found`, unless COMPAT_ANY_MODEL leaves
+    names that no model has to the server.
+    """
+    try:
+        slug = catalog.closest_installed(name)
+    except InvalidRequest:
+        if service not in site.COMPAT_ANY_MODEL:
+            raise
+        slug = None
+    if slug is None:
+        warnings.append(
+            sentence(
+                "{field}: neither “{name}” nor another model of its family is installed; the server chose.",
+                field=field,
+                name=name[:100],
+            )
+        )
+    return slug
+
+
+def size_of_model(row: InferenceModel | None) -> Size:
+    """Return the size in which a model paints words; without a model, which no request is accepted for, any."""
+    return Size(512, 512) if row is None else Size(row.width, row.height)
+
+
 def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
     """Return a request for text-to-image: a grey image, repainted as a whole."""
     image = CanonicalImage(np.full((size.height, size.width, 3), 127, np.uint8))
@@ -150,21 +193,31 @@ def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
 
 def build_scaled_request(
     source: DecodedImage,
-    mask: DecodedImage,
+    mask: DecodedImage | None,
     settings: PaintSettings,
     size: Size,
     references: Mapping[str, DecodedImage] | None = None,
+    *,
+    polarity: MaskPolarity = MaskPolarity.WHITE_REPAINTS,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
-    """Return what `build_request` returns, with source and mask scaled to `size`. White in the mask repaints.
+    """Return what `build_request` returns, with source and mask scaled to `size`.
 
     A mask of another size is reported in the sizes as sent.
     """
     scaled = replace(source, image=resize(source.image, size))
-    request, warnings = build_request(scaled, mask, settings, MaskPolarity.WHITE_REPAINTS, references or {})
+    request, warnings = build_request(scaled, mask, settings, polarity, references or {})
+    if mask is None:
+        return request, warnings
     expected = masks.scaling_note(mask.image.size, size)
     surprising = masks.scaling_note(mask.image.size, source.image.size)
     kept = tuple(warning for warning in warnings if warning != expected)
     return request, (*kept, *([surprising] if surprising else []))
+
+
+def name_in_path(request: Request, name: str) -> str | None:
+    """Return a part of the path that the route captures, such as the name of a model; None where it has none."""
+    captured: Mapping[str, str] = request.parser_context["kwargs"]
+    return captured.get(name)
 
 
 def origin_of(request: Request) -> str:

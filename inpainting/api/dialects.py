@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.urls import URLPattern, URLResolver, include, path
 
 from inpainting.api import compat
@@ -53,6 +54,12 @@ def dialect_at(url_path: str) -> Dialect | None:
         if url_path == prefix or url_path.startswith(prefix if prefix.endswith("/") else f"{prefix}/")
     ]
     return max(matches, key=lambda match: match[0])[1] if matches else None
+
+
+def service_of_path_token(url_path: str) -> str:
+    """Return the name of the service whose path tokens open this path; empty where none does."""
+    dialect = dialect_at(url_path) or next((found for found in _dialects if url_path.startswith(found.pages)), None)
+    return dialect.name if dialect is not None and dialect.name in settings.PATH_TOKEN_SERVICES else ""
 
 
 def webhook_body(generation: Generation) -> Mapping[str, Any] | str | None:

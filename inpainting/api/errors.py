@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
@@ -18,13 +17,15 @@ from django.core.exceptions import (
     TooManyFieldsSent,
     TooManyFilesSent,
 )
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError
 from django.http import Http404
 from rest_framework import exceptions, status
 
 from accounts.hashers import HashingBusy
+from accounts.outages import is_outage
 from inpainting.accounting.limits import LimitReached
 from inpainting.core.errors import InvalidImage, InvalidRequest, ModelRequired, PaintingError
+from inpainting.core.sentences import restored, sentence
 from inpainting.generations.history import GenerationRemoved
 from inpainting.media.files import ImageUnavailable, StorageAway
 from inpainting.models import Generation, Status
@@ -43,13 +44,16 @@ CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "rate_limited",
 }
-STATUSES = {"draft_changed": 409, "idempotency_in_progress": 409, "idempotency_key_reused": 422}
+STATUSES = {
+    "draft_changed": 409,
+    "stack_changed": 409,
+    "idempotency_in_progress": 409,
+    "idempotency_key_reused": 422,
+}
 """HTTP statuses of the InvalidRequest codes that are not answered with 400."""
 REFUSED_WHILE_PAINTING = frozenset({"control_image_missing"})
 """Codes of generations that failed because of what was sent: nobody is in the photo whose pose is to be kept."""
 ENDED_STATUSES = {Status.CANCELLED: 409, Status.FAILED: 500}
-READ_ONLY_TRANSACTION = "25006"
-"""The SQLSTATE of a statement that writes, on a PostgreSQL server that has become a standby."""
 
 
 class Conflict(exceptions.APIException):
@@ -70,7 +74,7 @@ class Busy(exceptions.APIException):
 
     status_code = status.HTTP_503_SERVICE_UNAVAILABLE
     default_code = "try_again"
-    default_detail = "The server is busy, so the request would be answered too late; try again in a moment."
+    default_detail = sentence("The server is busy, so the request would be answered too late; try again in a moment.")
 
 
 class ClientLeft(exceptions.APIException):
@@ -78,7 +82,7 @@ class ClientLeft(exceptions.APIException):
 
     status_code = status.HTTP_409_CONFLICT
     default_code = "cancelled"
-    default_detail = "The client disconnected before it was the turn of this request."
+    default_detail = sentence("The client disconnected before it was the turn of this request.")
 
 
 class TooLarge(InvalidImage):
@@ -105,20 +109,22 @@ class ApiError:
     """The exception, for dialects that raise their own."""
 
 
-NOT_FOUND = ApiError(status=404, code="not_found", message="There is nothing here.")
+NOT_FOUND = ApiError(status=404, code="not_found", message=sentence("There is nothing here."))
 SERVER_ERROR = ApiError(
-    status=500, code="internal_error", message="An unexpected error occurred on the server; its log has the details."
+    status=500,
+    code="internal_error",
+    message=sentence("An unexpected error occurred on the server; its log has the details."),
 )
 STOPPING = ApiError(
     status=503,
     code="try_again",
-    message="The server is restarting; your generation continues afterwards.",
+    message=sentence("The server is restarting; your generation continues afterwards."),
     headers={"Retry-After": str(RETRY_SECONDS)},
 )
 
 
 def body_too_large(max_bytes: int) -> ApiError:
-    message = f"The request is too large; at most {max_bytes} bytes are allowed."
+    message = sentence("The request is too large; at most {max_bytes} bytes are allowed.", max_bytes=max_bytes)
     return ApiError(status=413, code="body_too_large", message=message, limit=max_bytes)
 
 
@@ -128,7 +134,7 @@ def ending_error(generation: Generation) -> ApiError:
     return ApiError(
         status=400 if is_refused else ENDED_STATUSES[Status(generation.status)],
         code=generation.error_code or "cancelled",
-        message=generation.error_message or "The generation was cancelled.",
+        message=restored(generation.error_message, generation.sentences) or "The generation was cancelled.",
         generation_id=generation.pk,
     )
 
@@ -147,15 +153,15 @@ def api_error(error: Exception) -> ApiError:
         case Http404():
             return NOT_FOUND
         case PermissionDenied():
-            return ApiError(status=403, code="forbidden", message="You may not do this.")
+            return ApiError(status=403, code="forbidden", message=sentence("You may not do this."))
         case RequestDataTooBig():
-            return ApiError(status=413, code="body_too_large", message="The request is too large.")
+            return ApiError(status=413, code="body_too_large", message=sentence("The request is too large."))
         case TooManyFilesSent() | TooManyFieldsSent():
             limit = settings.DATA_UPLOAD_MAX_NUMBER_FILES
-            message = f"The request has too many parts; at most {limit} are read."
+            message = sentence("The request has too many parts; at most {limit} are read.", limit=limit)
             return ApiError(status=400, code="body_too_many_parts", message=message, limit=limit)
         case SuspiciousOperation():
-            return ApiError(status=400, code="body_invalid", message="The request cannot be read.")
+            return ApiError(status=400, code="body_invalid", message=sentence("The request cannot be read."))
     logger.error("Unexpected error in an API view", exc_info=error)
     return SERVER_ERROR
 
@@ -169,34 +175,23 @@ def temporary_error(error: BaseException | None) -> ApiError | None:
     match error:
         case OSError() | DatabaseError() if out_of_space(error):
             log_briefly("No space left", error)
-            return ApiError(status=507, code="storage_full", message="There is no space left on the server.")
+            return ApiError(status=507, code="storage_full", message=sentence("There is no space left on the server."))
         case StorageUnavailable():
             log_briefly("The storage does not answer", error)
             return image_unavailable(StorageAway())
         case OSError() if error.errno in NOT_WRITABLE:
             log_briefly("The storage is read-only", error)
-            message = "The server cannot store anything now."
+            message = sentence("The server cannot store anything now.")
             return ApiError(status=503, code="storage_read_only", message=message, headers=headers)
-        case DatabaseError() | InterfaceError() if is_unavailable(error):
+        case DatabaseError() | InterfaceError() if is_outage(error):
             log_briefly("The database does not answer", error)
-            message = "The server is temporarily overloaded; try again in a moment."
+            message = sentence("The server is temporarily overloaded; try again in a moment.")
             return ApiError(status=503, code="try_again", message=message, headers=headers, cause=error)
         case HashingBusy():
             log_briefly("Too many sign-ins at once", error)
-            message = "The server is checking as many passwords as it can. Try again in a few seconds."
+            message = sentence("The server is checking as many passwords as it can. Try again in a few seconds.")
             return ApiError(status=503, code="try_again", message=message, headers=headers)
     return None
-
-
-def is_unavailable(error: Exception) -> bool:
-    """Return whether a database is away, locked or cannot be written, rather than unable to run a statement.
-
-    SQLite has the class OperationalError for both, and a result code for each.
-    """
-    raised = error.__cause__  # the database driver's exception
-    if isinstance(error, OperationalError | InterfaceError):
-        return getattr(raised, "sqlite_errorcode", None) != sqlite3.SQLITE_ERROR
-    return getattr(raised, "sqlstate", None) == READ_ONLY_TRANSACTION
 
 
 def log_briefly(what: str, error: Exception) -> None:
@@ -235,7 +230,7 @@ def framework_error(error: exceptions.APIException) -> ApiError:
     code = CODES.get(type(error)) or str(error.get_codes())
     message = str(error.detail)
     if code == "key_missing":
-        message = "Sign in, or send an API key: Authorization: Bearer <key> or X-API-Key: <key>."
+        message = sentence("Sign in, or send an API key: Authorization: Bearer <key> or X-API-Key: <key>.")
     if message.startswith("CSRF Failed"):
         code = "csrf"
     challenge: Any = getattr(error, "auth_header", None)

@@ -28,36 +28,38 @@ from pydantic_core.core_schema import with_info_after_validator_function
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
 from inpainting.api.parsers import JSON_VALUES, whole_number
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import Sentence, mark, sentence
 from inpainting.core.validation import abbreviate, check_range, check_text
 
 PROBLEMS = {
-    "int": "A valid integer is required.",
-    "float": "A valid number is required.",
-    "finite_number": "A valid number is required.",
-    "bool": "Must be a valid boolean.",
-    "uuid": "Must be a valid UUID.",
-    "datetime": "Datetime has wrong format. Use one of these formats instead: "
-    "YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z].",
-    "string": "Not a valid string.",
-    "string_too_short": "This field may not be blank.",
-    "string_too_long": "Ensure this field has no more than {max_length} characters.",
-    "string_pattern_mismatch": "This value does not match the required pattern.",
-    "literal_error": '"{input}" is not a valid choice.',
-    "enum": '"{input}" is not a valid choice.',
-    "list_type": "Expected a list of items.",
-    "dict_type": "Expected an object.",
-    "too_long": "Ensure this field is no longer than {max_length}.",
-    "greater_than_equal": "Ensure this value is greater than or equal to {ge}.",
-    "less_than_equal": "Ensure this value is less than or equal to {le}.",
+    "int": mark("A valid integer is required."),
+    "float": mark("A valid number is required."),
+    "finite_number": mark("A valid number is required."),
+    "bool": mark("Must be a valid boolean."),
+    "uuid": mark("Must be a valid UUID."),
+    "datetime": mark(
+        "Datetime has wrong format. Use one of these formats instead: YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z]."
+    ),
+    "string": mark("Not a valid string."),
+    "string_too_short": mark("This field may not be blank."),
+    "string_too_long": mark("Ensure this field has no more than {max_length} characters."),
+    "string_pattern_mismatch": mark("This value does not match the required pattern."),
+    "literal_error": mark('"{input}" is not a valid choice.'),
+    "enum": mark('"{input}" is not a valid choice.'),
+    "list_type": mark("Expected a list of items."),
+    **dict.fromkeys(("dict_type", "model_type"), mark("Expected an object.")),
+    "too_long": mark("Ensure this field is no longer than {max_length}."),
+    "greater_than_equal": mark("Ensure this value is greater than or equal to {ge}."),
+    "less_than_equal": mark("Ensure this value is less than or equal to {le}."),
 }
 """The types of pydantic's errors, or their first words -> what is wrong, in the words of the native API."""
 
 PROBLEMS_OF_ENTRIES = {
-    **dict.fromkeys(("float_type", "finite_number"), "must be a number"),
-    "string_type": "must be a text",
-    "model_type": "must be an object",
-    "extra_forbidden": "is not known",
-    "missing": "is missing",
+    **dict.fromkeys(("float_type", "finite_number"), mark("must be a number")),
+    "string_type": mark("must be a text"),
+    "model_type": mark("must be an object"),
+    "extra_forbidden": mark("is not known"),
+    "missing": mark("is missing"),
 }
 """The same for the entries of lists and objects."""
 
@@ -109,13 +111,17 @@ def refusal(error: ErrorDetails) -> InvalidRequest:
     """The error of the native API for one of pydantic's."""
     name, kind = str(error["loc"][0]), error["type"]
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"])[1:]
-    if len(error["loc"]) > 1 and (problem := PROBLEMS_OF_ENTRIES.get(kind)):
-        return InvalidRequest(f"{place} {problem}.", field=name)
+    if len(error["loc"]) > 1 and (of_entry := PROBLEMS_OF_ENTRIES.get(kind)):
+        return InvalidRequest(sentence("{place} {problem}.", place=place, problem=Sentence(of_entry)), field=name)
     if kind == "missing":
         return InvalidRequest(f"Missing required field: {name}", code="field_missing", field=name)
     template = PROBLEMS.get(kind) or PROBLEMS.get(kind.partition("_")[0])
-    problem = template.format(**{"input": error["input"], **error.get("ctx", {})}) if template else error["msg"]
-    return InvalidRequest(f"{name}: {problem[:MAX_QUOTED_CHARACTERS]}", field=name)
+    problem: str = error["msg"]
+    if template:
+        problem = Sentence(template, None, {"input": error["input"], **error.get("ctx", {})})
+    if len(problem) > MAX_QUOTED_CHARACTERS:
+        problem = problem[:MAX_QUOTED_CHARACTERS]
+    return InvalidRequest(sentence("{name}: {problem}", name=name, problem=problem), field=name)
 
 
 def refuse_boolean(value: Any, kind: Literal["int_type", "float_type"]) -> Any:
@@ -173,7 +179,9 @@ def clamp(place: str, value: float, lowest: float, highest: float, warnings: lis
     """Return the nearest number in a range. Where that is another one, a warning is added."""
     nearest = min(max(value, lowest), highest)
     if nearest != value:
-        warnings.append(f"{place} was {abbreviate(value)}; {nearest} was used.")
+        warnings.append(
+            sentence("{place} was {value}; {nearest} was used.", place=place, value=abbreviate(value), nearest=nearest)
+        )
     return nearest
 
 
@@ -222,7 +230,9 @@ def parse_json(value: Any, info: ValidationInfo) -> Any:
     try:
         return json.loads(value, parse_int=whole_number)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{info.field_name} is not JSON.", field=info.field_name) from error
+        raise InvalidRequest(
+            sentence("{field_name} is not JSON.", field_name=info.field_name), field=info.field_name
+        ) from error
 
 
 def parse_json_after(bracket: str) -> BeforeValidator:

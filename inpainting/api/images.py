@@ -21,6 +21,7 @@ from inpainting.api.media.links import read_own_link
 from inpainting.core.codecs import DecodedImage, decode_image
 from inpainting.core.errors import InvalidImage
 from inpainting.core.masks import MAX_MASK_BYTES
+from inpainting.core.sentences import sentence
 from inpainting.image_limits import image_limits
 from inpainting.net import OutboundPolicy, download_image, site_policy
 
@@ -62,6 +63,11 @@ class ImageRole:
     file_too_large: str = ""
     """Message for a file of more bytes, answered with 400; empty: 413, as for texts."""
 
+    @classmethod
+    def of(cls, name: str) -> ImageRole:
+        """Return the role of a field whose errors name it: `image_…`, `Invalid image: …`."""
+        return cls(code_prefix=name, error_prefix=f"Invalid {name}")
+
     @property
     def max_bytes(self) -> int:
         return self.own_max_bytes or image_limits().max_bytes
@@ -79,7 +85,12 @@ class ImageRole:
 
     def too_large(self, sent: SentImage, size: int) -> TooLarge:
         return TooLarge(
-            f"{self.error_prefix}: it has {size} bytes; at most {self.max_bytes} are allowed.",
+            sentence(
+                "{error_prefix}: it has {size} bytes; at most {max_bytes} are allowed.",
+                error_prefix=self.error_prefix,
+                size=size,
+                max_bytes=self.max_bytes,
+            ),
             code=f"{self.code_prefix}_too_large",
             field=sent.field,
             limit=self.max_bytes,

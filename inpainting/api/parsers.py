@@ -19,11 +19,15 @@ from typing import IO, Any, ClassVar, cast
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import QueryDict
 from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser, FormParser, MultiPartParser
 from rest_framework.request import Request
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import Sentence, mark, sentence
+from inpainting.image_limits import image_limits
 
 LARGE_BYTES = 2**20
 _large_body = threading.Lock()
@@ -48,14 +52,18 @@ class Limit:
         else:
             count = before + sum(map(data.count, self.characters))
         if count > self.occurrences:
-            message = f"The body has too many {self.what}; at most {self.occurrences} are read."
+            message = sentence(
+                "The body has too many {what}; at most {occurrences} are read.",
+                what=Sentence(self.what),
+                occurrences=self.occurrences,
+            )
             raise InvalidRequest(message, code="body_too_many_values", limit=self.occurrences)
         return count
 
 
-JSON_VALUES = Limit(b",[{", 20_000, "values")
+JSON_VALUES = Limit(b",[{", 20_000, mark("values"))
 """Each value follows a comma or a bracket. Base64 has none of them, and a batch of 100 images a few hundred."""
-FORM_ESCAPES = Limit(b"%", 400_000, "escaped characters")
+FORM_ESCAPES = Limit(b"%", 400_000, mark("escaped characters"))
 """10 MB of base64 have so many. Decoding them takes 0.3 s and 100 MB."""
 
 
@@ -152,7 +160,7 @@ class JsonObjectParser(LimitedBodyParser):
             body.close()  # The text takes as much memory.
             return {} if not text or text.isspace() else json_object(text, storable=self.storable)
         except ValueError as error:
-            raise ParseError(f"The body cannot be read as JSON: {error}") from error
+            raise ParseError(sentence("The body cannot be read as JSON: {error}", error=error)) from error
 
 
 class JsonFormParser(JsonObjectParser):
@@ -179,7 +187,9 @@ class UrlencodedParser(LimitedBodyParser):
     limit = FORM_ESCAPES
 
     def parse_body(self, body: BytesIO, parser_context: Mapping[str, Any]) -> Any:
-        return FormParser().parse(body, self.media_type, parser_context)
+        form: QueryDict = FormParser().parse(body, self.media_type, parser_context)
+        count_values(form)
+        return form
 
 
 class FormDataParser(MultiPartParser):
@@ -190,4 +200,25 @@ class FormDataParser(MultiPartParser):
     ) -> Any:
         length = parser_context["request"].META.get("CONTENT_LENGTH", "") if parser_context else ""
         with one_at_a_time(not length.isdigit() or int(length) > LARGE_BYTES):
-            return super().parse(stream, media_type, parser_context)
+            parsed = super().parse(stream, media_type, parser_context)
+            count_values(parsed.data)  # before the next form is parsed: a refused one gives its memory back
+            return parsed
+
+
+def count_values(form: QueryDict) -> None:
+    """Raise InvalidRequest for a text with more values than a JSON body may have: most large texts are JSON."""
+    for _, texts in form.lists():
+        for text in texts:
+            JSON_VALUES.count(text)
+
+
+class ImageBytesParser(BaseParser):
+    """Reads an image that is the whole body, as a file; one byte more than an image may have, which is then refused."""
+
+    media_type = "*/*"
+    field: ClassVar[str] = "image"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        return {self.field: SimpleUploadedFile("image", stream.read(image_limits().max_bytes + 1))}

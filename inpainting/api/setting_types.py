@@ -40,6 +40,7 @@ from inpainting.core.adapter_uses import (
     LoraUse,
     entry_fields,
 )
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import LISTS, Setting, ValueType
 from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, MAX_SEED, PRESETS, RANGES
 from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, check_count
@@ -110,7 +111,12 @@ def check_entries(limit: int) -> BeforeValidator:
 
     def check(entries: Any, info: ValidationInfo) -> Any:
         if isinstance(entries, list):
-            check_count(str(info.field_name), len(entries), limit, f"{info.field_name} has {len(entries)} entries")
+            check_count(
+                str(info.field_name),
+                len(entries),
+                limit,
+                sentence("{name} has {count} entries", name=info.field_name, count=len(entries)),
+            )
         return entries
 
     return BeforeValidator(check)

@@ -80,13 +80,15 @@ class InpaintView(DialectView):
 
     takes_images = True
 
-    def post(self, request: Request) -> HttpResponseBase:
+    def post(self, request: Request, **names: str) -> HttpResponseBase:
+        """names: parts of the path, which `Dialect.parse` reads with `name_in_path`."""
         return inpaint(self.dialect, request)
 
 
 def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     """Parse, submit, wait and render: the one way from a request to its response."""
     arrived_at = arrival_time(request)
+    abandon = None
     try:
         inpaint_request, submission = dialect.parse(request)
     except RepeatedRequest as repeated:
@@ -96,6 +98,8 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         sent = tuple(name for name in dialect.settings_by_field if name in submission.sent_fields)
         accepted = replace(submission, owner=request.user, service=dialect.name, sent_fields=sent)
         generation = submit(inpaint_request, accepted)
+        if dialect.cancels_on_disconnect and submission.idempotency is None:
+            abandon = generation.cancel
     max_wait_seconds, events = dialect.max_wait_seconds(request), dialect.events(generation, request)
     drop_body(request)
     if events is not None:
@@ -104,10 +108,8 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
         max_wait_seconds = max(0.0, arrived_at + max_wait_seconds - time.monotonic())
     if max_wait_seconds == 0:
         return dialect.render(generation, request)
-    return respond_later(
-        LaterResponse(generation.pk, max_wait_seconds, partial(render_current, dialect, request, generation.pk)),
-        request,
-    )
+    render = partial(render_current, dialect, request, generation.pk)
+    return respond_later(LaterResponse(generation.pk, max_wait_seconds, render, abandon), request)
 
 
 def drop_body(request: Request) -> None:

@@ -12,6 +12,7 @@ from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SHIPPED_ALIASES, no_model_message
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, LoraKind, LoraSpec, ModelSpec, PresetAdapters
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
 from inpainting.database.compiled_query import CompiledQuery
 from inpainting.families.declaration import PREPROCESSING, UPSCALING
@@ -93,7 +94,9 @@ class Catalog:
         if row is None:
             known = ", ".join([*built_in, *(row.slug for row in rows)])
             raise InvalidRequest(
-                f"There is no upscaler called “{name[:60]}”; the upscalers are: {known}.",
+                sentence(
+                    "There is no upscaler called “{name}”; the upscalers are: {known}.", name=name[:60], known=known
+                ),
                 code="upscaler_not_found",
                 field="model",
                 actual=name[:60],
@@ -122,7 +125,7 @@ class Catalog:
         matching = filter_by_name(rows, name) or [row for row in rows if row.is_fallback]
         if not matching:
             raise InvalidRequest(
-                f"There is no model of that name here; the models are: {list_slugs(rows)}.",
+                sentence("There is no model of that name here; the models are: {known}.", known=list_slugs(rows)),
                 code="model_not_found",
                 field="model",
             )
@@ -165,8 +168,12 @@ class Catalog:
             raise InvalidRequest(no_model_message(engine), code="model_unavailable", field="model")
         if row.family not in families.names(engine=engine):
             raise InvalidRequest(
-                f"{row.label} is a model of the family {row.family}, which this engine cannot paint with; "
-                "leave out the engine, or name another model.",
+                sentence(
+                    "{label} is a model of the family {family}, which this engine cannot paint "
+                    "with; leave out the engine, or name another model.",
+                    label=row.label,
+                    family=row.family,
+                ),
                 code="model_not_of_engine",
                 field="model",
                 actual=row.slug,
@@ -179,7 +186,7 @@ class Catalog:
         matching = [row for row in self.loras if row.slug == slug]
         if not matching:
             raise InvalidRequest(
-                f"There is no LoRA of that name here; the LoRAs are: {list_slugs(self.loras)}.",
+                sentence("There is no LoRA of that name here; the LoRAs are: {known}.", known=list_slugs(self.loras)),
                 code="lora_not_found",
                 field="loras",
             )
@@ -194,7 +201,11 @@ class Catalog:
         matching = filter_by_name(rows, name)
         if not matching:
             raise InvalidRequest(
-                f"There is no {ADAPTER_LABELS[kind]} of that name here; there are: {list_slugs(rows)}.",
+                sentence(
+                    "There is no {kind} of that name here; there are: {known}.",
+                    kind=ADAPTER_LABELS[kind],
+                    known=list_slugs(rows),
+                ),
                 code="adapter_not_found",
                 field=field,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inpainting import families
+from inpainting.catalog.shipped_tools import UPSCALERS
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.families.declaration import MODERATION
@@ -472,7 +473,7 @@ SAFETENSORS_REVISIONS = {
 """Repositories whose newest revision holds a pickle alone -> the revision of a pull request on the hub that adds the
 weights as safetensors and has not been merged."""
 
-SHIPPED_ALIASES = {spec.slug: spec.aliases for spec in (*SHIPPED, *SHIPPED_ADAPTERS)}
+SHIPPED_ALIASES = {spec.slug: spec.aliases for spec in (*SHIPPED, *SHIPPED_ADAPTERS, *UPSCALERS)}
 SHIPPED_ALIASES["sdxl"] += FOOOCUS_CHECKPOINTS
 """Slug -> names that stand for the model where no row has them as alias."""
 

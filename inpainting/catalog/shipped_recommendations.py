@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 
 from inpainting.catalog.rows.inference_model import InferenceModel
+from inpainting.core.sentences import mark
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.families.declaration import SEGMENTATION
 
@@ -59,47 +60,51 @@ class Job:
 JOBS = (
     Job(
         engine=ERASE,
-        title="Remove",
-        otherwise="Quick fill, which needs no model, copies what is around the hole.",
+        title=mark("Remove"),
+        otherwise=mark("Quick fill, which needs no model, copies what is around the hole."),
         candidates=(
             Candidate(
                 "lama",
-                "Takes large things out of a photo: walls, floors and patterns go on behind them.",
+                mark("Takes large things out of a photo: walls, floors and patterns go on behind them."),
                 on_cpu="",
             ),
-            Candidate("migan", "Takes things out of a photo with a network of a seventh of LaMa’s size.", on_cpu=""),
+            Candidate(
+                "migan", mark("Takes things out of a photo with a network of a seventh of LaMa’s size."), on_cpu=""
+            ),
         ),
     ),
     Job(
         engine=DIFFUSION,
-        title="Replace by words",
-        otherwise="Nothing here reads a prompt yet.",
+        title=mark("Replace by words"),
+        otherwise=mark("Nothing here reads a prompt yet."),
         works_without=False,
         candidates=(
             Candidate(
                 "flux-fill",
-                "Paints what you describe, the closest to your words and with the best seams of all.",
+                mark("Paints what you describe, the closest to your words and with the best seams of all."),
                 TORCH,
                 on_gpu="",
                 is_gated=True,
             ),
-            Candidate("sdxl-inpainting", "Paints what you describe, with detail at 1024 × 1024.", TORCH, on_gpu=""),
+            Candidate(
+                "sdxl-inpainting", mark("Paints what you describe, with detail at 1024 × 1024."), TORCH, on_gpu=""
+            ),
             Candidate(
                 "sd15-inpainting",
-                "Paints what you describe, at 512 × 512: the place to start.",
+                mark("Paints what you describe, at 512 × 512: the place to start."),
                 TORCH,
-                on_cpu="about 4 minutes on two CPU cores (512 × 512, 30 steps)",
+                on_cpu=mark("about 4 minutes on two CPU cores (512 × 512, 30 steps)"),
                 on_gpu="",
             ),
         ),
     ),
     Job(
         engine=SEGMENTATION,
-        title="Select objects",
-        otherwise="So far a click selects by colours and edges, which is rough.",
+        title=mark("Select objects"),
+        otherwise=mark("So far a click selects by colours and edges, which is rough."),
         candidates=(
-            Candidate("sam2.1-tiny", "Selects what is under a click or in a box, on the GPU.", TORCH, on_gpu=""),
-            Candidate("mobile-sam", "Selects what is under a click or in a box.", on_cpu=""),
+            Candidate("sam2.1-tiny", mark("Selects what is under a click or in a box, on the GPU."), TORCH, on_gpu=""),
+            Candidate("mobile-sam", mark("Selects what is under a click or in a box."), on_cpu=""),
         ),
     ),
 )

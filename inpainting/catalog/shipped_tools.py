@@ -130,6 +130,7 @@ UPSCALERS = (
         slug="realesrgan-x4plus",
         label="Real-ESRGAN x4",
         family="rrdbnet",
+        aliases=("RealESRGAN_x4plus", "Real_ESRGAN_x4plus", "r-esrgan-4x-plus", "R-ESRGAN 4x+"),
         repo="Comfy-Org/Real-ESRGAN_repackaged",
         variant="RealESRGAN_x4plus",
         licence=BSD,
@@ -142,6 +143,7 @@ UPSCALERS = (
             slug=slug,
             label=label,
             family=family,
+            aliases=aliases,
             source=Source.URL,
             repo=f"{REAL_ESRGAN}/releases/download/{file}.pth#sha256={sha256}",
             licence=BSD,
@@ -149,18 +151,21 @@ UPSCALERS = (
             size_bytes=size * MB,
             memory_bytes=memory * MB,
         )
-        for slug, label, family, file, sha256, size, memory in (
+        for slug, label, family, aliases, file, sha256, size, memory in (
             (
-                *("realesrgan-x2plus", "Real-ESRGAN x2", "rrdbnet", "v0.2.1/RealESRGAN_x2plus"),
+                *("realesrgan-x2plus", "Real-ESRGAN x2", "rrdbnet"),
+                *(("RealESRGAN_x2plus", "R-ESRGAN 2x+"), "v0.2.1/RealESRGAN_x2plus"),
                 *("49fafd45f8fd7aa8d31ab2a22d14d91b536c34494a5cfe31eb5d89c2fa266abb", 67, 1_500),
             ),
             (
                 *("realesrgan-x4plus-anime", "Real-ESRGAN x4 for drawings", "rrdbnet"),
+                ("RealESRGAN_x4plus_anime_6B", "R-ESRGAN 4x+ Anime6B"),
                 "v0.2.2.4/RealESRGAN_x4plus_anime_6B",
                 *("f872d837d3c90ed2e05227bed711af5671a6fd1c9f7d7e91c911a61f155e99da", 18, 1_500),
             ),
             (
-                *("realesr-general-x4v3", "Real-ESRGAN x4, small", "srvgg", "v0.2.5.0/realesr-general-x4v3"),
+                *("realesr-general-x4v3", "Real-ESRGAN x4, small", "srvgg"),
+                *(("R-ESRGAN General 4xV3",), "v0.2.5.0/realesr-general-x4v3"),
                 *("8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292", 5, 600),
             ),
         )

@@ -10,6 +10,7 @@ from typing import Any
 
 from inpainting import families
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import Sentence, pmark, sentence
 from inpainting.core.setting import ValueType
 from inpainting.core.settings_table import DEFAULT_STRENGTH, FLOW_SCHEDULERS, RANGES, SETTINGS, PaintSettings
 from inpainting.core.validation import SLUG, check_range
@@ -35,7 +36,7 @@ ADAPTER_SETTINGS = {
 """Settings that name one VAE or adapter of the catalog -> its kind."""
 ADAPTER_LABELS = {
     Kind.VAE: "VAE",
-    Kind.EMBEDDING: "embedding",
+    Kind.EMBEDDING: pmark("a kind of adapter", "embedding"),
     Kind.CONTROLNET: "ControlNet",
     Kind.IP_ADAPTER: "IP-Adapter",
 }
@@ -231,13 +232,13 @@ class PresetAdapters:
     lora: str | None = None
     vae: str | None = None
 
-    def missing(self, family: str) -> list[str]:
+    def missing(self, family: str) -> list[Sentence]:
         """Return what is not installed, each with the command that installs it."""
         missing = []
         if self.lora is None:
-            missing.append("a LoRA of the kind lcm (add_lora … --kind lcm)")
+            missing.append(sentence("a LoRA of the kind lcm (add_lora … --kind lcm)"))
         if self.vae is None:
-            missing.append(f"a tiny VAE (pull_model {families.get(family).preview_decoder})")
+            missing.append(sentence("a tiny VAE (pull_model {slug})", slug=families.get(family).preview_decoder))
         return missing
 
 
@@ -245,7 +246,7 @@ def check_slug(slug: str) -> None:
     """Raise InvalidRequest unless it is 1 to 64 of a-z, 0-9, `.`, `_`, `-` that begin with a letter or a digit."""
     if not re.match(SLUG, slug):
         raise InvalidRequest(
-            "A model's slug is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter or a digit.",
+            sentence("A model's slug is 1 to 64 of the characters a-z 0-9 . _ - and begins with a letter or a digit."),
             code="model_slug_invalid",
             field="model",
             actual=slug[:80],
@@ -257,7 +258,12 @@ def check_scheduler(name: str, family: str) -> None:
     schedulers = families.get(family).schedulers
     if name not in schedulers:
         raise InvalidRequest(
-            f"Models of the family {family} do not support {name}; supported are {', '.join(schedulers)}.",
+            sentence(
+                "Models of the family {family} do not support {name}; supported are {names}.",
+                family=family,
+                name=name,
+                names=", ".join(schedulers),
+            ),
             code="scheduler_unfit",
             field="scheduler",
             actual=name[:80],

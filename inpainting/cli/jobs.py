@@ -43,12 +43,13 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
             raise CommandError(f"{path} does not exist.")
     options = {**options, "output_format": output_format(options)}
     plan, outpaint = plan_from_options(options, warn), outpaint_from_options(options)
-    if mask is None and outpaint is None and plan.engine.needs_surroundings:
+    polarity = MaskPolarity(options["mask_polarity"])
+    if mask is None and outpaint is None and polarity.needs_mask and plan.engine.needs_surroundings:
         raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
     common = partial(
         FileJob,
         plan=replace(plan, warnings=()),  # given to `warn` once, not with each image
-        polarity=MaskPolarity(options["mask_polarity"]),
+        polarity=polarity,
         moderate=moderation.moderator(plan.settings),
         outpaint=outpaint,
         embeds_settings=settings.EMBED_SETTINGS,

@@ -16,6 +16,7 @@ from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.plan import plan_images
@@ -121,7 +122,7 @@ def submit_batch(
                     refusals[item.index] = remove_traceback(error)
                 del given  # free its images before the next are read
             if not items:
-                raise InvalidRequest("A batch has at least one image.", code="field_missing", field="images")
+                raise InvalidRequest(sentence("A batch has at least one image."), code="field_missing", field="images")
             waiting = {item.index: item.generation for item in items if item.generation is not None}
             with transaction.atomic(durable=True):
                 batch = Batch.objects.create(owner=owner)

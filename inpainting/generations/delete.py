@@ -20,6 +20,8 @@ from inpainting.models import (
     Mask,
     ReferenceImage,
     SourceImage,
+    Stack,
+    StepMask,
     UploadedImage,
 )
 from inpainting.models.queued_work import ENDED
@@ -50,12 +52,15 @@ def delete_ended(pk: UUID) -> bool:
     """
     with transaction.atomic():
         # Lock the owner first: of two concurrent deletions that share an image, the last one deletes the image.
-        list(get_user_model().objects.select_for_update(of=["self"], no_key=True).filter(generations=pk))
+        owners = get_user_model().objects.select_for_update(of=["self"], no_key=True).only("pk")
+        list(owners.filter(generations=pk))
         generation = Generation.objects.select_for_update().filter(pk=pk, status__in=ENDED).first()
         if generation is None:
             return False
         references = [image.pk for image in generation.references.values()]
+        stacks = list(generation.stack_steps.values_list("stack", flat=True))
         generation.delete()
+        Stack.objects.filter(pk__in=stacks, steps=None).delete()
         SourceImage.objects.filter(pk=generation.source_id, generations=None).delete()
         Mask.objects.filter(pk=generation.mask_id, generations=None).delete()
         ReferenceImage.objects.unused().filter(pk__in=references).delete()
@@ -74,8 +79,8 @@ def delete_account(user: Any) -> None:
 
 
 def delete_all_of_user(user: Any) -> int:
-    """Delete all generations, batches and images of a user and empty their draft. Returns the number of generations,
-    queued and running ones too.
+    """Delete all generations, stacks, batches and images of a user and empty their draft. Returns the number of
+    generations, queued and running ones too.
 
     A worker notices at its next step that the generation is gone, and discards its work.
     """
@@ -91,6 +96,8 @@ def delete_all_of_user(user: Any) -> int:
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferenceImage.objects.unused().filter(owner=user).delete()
         UploadedImage.objects.filter(owner=user).delete()
+        Stack.objects.filter(owner=user).delete()
+        StepMask.objects.filter(owner=user).delete()
         drafts.empty(user)
         for pk in [*pks, *analyses]:
             transaction.on_commit(partial(waiters.wake, pk), robust=True)

@@ -7,8 +7,10 @@ from typing import Any
 
 from django.urls import reverse
 
+from inpainting.core.sentences import restored
 from inpainting.core.settings_table import DEFAULT_STRENGTH, PUBLIC_NAMES, public_names
 from inpainting.models import GeneratedImage, Generation
+from inpainting.translation import translated
 
 NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 """The safety report of a result that no safety checker has examined."""
@@ -30,7 +32,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "parent": generation.parent_id,
         "service": generation.service,
         "engine": generation.engine,
-        "engine_reason": generation.engine_reason,
+        "engine_reason": message_of(generation, generation.engine_reason),
         "requested": requested_settings(generation),
         **{f"{name}_sha256": stored.sha256 for name, stored in generation.references.items()},
         "ignored": ignored_setting_names(generation.ignored, settings),
@@ -68,7 +70,12 @@ def ignored_setting_names(names: Collection[str], settings: Mapping[str, Any]) -
 def all_warnings(generation: Generation) -> list[str]:
     """Warnings from the request, then the notes of the results, each once."""
     notes = [note for image in generation.images.all() for note in image.report.get("notes", [])]
-    return [*generation.warnings, *dict.fromkeys(notes)]
+    return [message_of(generation, text) for text in (*generation.warnings, *dict.fromkeys(notes))]
+
+
+def message_of(generation: Generation, text: str) -> str:
+    """Return a message of the generation, which is stored in English, in the language of the response."""
+    return translated(restored(text, generation.sentences)) if text else text
 
 
 def nsfw_content_detected(generation: Generation) -> list[bool] | None:

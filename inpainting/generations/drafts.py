@@ -8,12 +8,14 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.files import File
 from django.db import transaction
 
 from inpainting.accounting.limits import check_upload, lock_owner
 from inpainting.core.codecs import inspect_image
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.image_limits import image_limits
 from inpainting.models import Draft, DraftImage
 from inpainting.models.images import delete_uncommitted_files
@@ -46,12 +48,20 @@ def save(owner: Any, document: Mapping[str, Any], *, revision: int, images: Coll
         if draft.document == text:
             return draft
         if draft.revision != revision:
-            message = f"The draft was changed elsewhere: its revision is {draft.revision}, not {revision}."
+            message = sentence(
+                "The draft was changed elsewhere: its revision is {revision}, not {revision_2}.",
+                revision=draft.revision,
+                revision_2=revision,
+            )
             raise InvalidRequest(message, code="draft_changed", field="revision", limit=draft.revision, actual=revision)
         named = list(DraftImage.objects.filter(owner=owner, sha256__in=images))
         missing = sorted(set(images) - {image.sha256 for image in named})
         if missing:
-            message = f"{len(missing)} of its images are not uploaded yet, the first is {missing[0]}."
+            message = sentence(
+                "{count} of its images are not uploaded yet, the first is {first}.",
+                count=len(missing),
+                first=missing[0],
+            )
             raise InvalidRequest(message, code="draft_pictures_missing", field="pictures", actual=missing[0])
         replace_document(draft, text, named)
     return draft
@@ -60,22 +70,24 @@ def save(owner: Any, document: Mapping[str, Any], *, revision: int, images: Coll
 def check_document(document: Mapping[str, Any]) -> str:
     """The document as JSON text. Raises InvalidRequest for one that the editor cannot have written."""
 
-    def require(is_valid: bool, expected: str) -> None:
+    def require(is_valid: bool, message: Sentence) -> None:
         if not is_valid:
-            raise InvalidRequest(f"document: {expected}", field="document")
+            raise InvalidRequest(message, field="document")
 
     entries, cursor = document.get("entries"), document.get("cursor")
-    require(document.get("version") == VERSION, f"version must be {VERSION}.")
-    require(isinstance(entries, list) and len(entries) <= MAX_ENTRIES, f"entries must be a list of {MAX_ENTRIES}.")
+    require(document.get("version") == VERSION, sentence("document: version must be {version}.", version=VERSION))
+    is_list = isinstance(entries, list) and len(entries) <= MAX_ENTRIES
+    require(is_list, sentence("document: entries must be a list of at most {most}.", most=MAX_ENTRIES))
     known = all(isinstance(entry, dict) and entry.get("kind") in KINDS for entry in entries or ())
-    require(known, f"each entry must have a kind: {', '.join(KINDS)}.")
-    require(type(cursor) is int and 0 <= cursor <= len(entries or ()), "cursor must be a number of entries.")
-    require(document.get("step") in STEPS, f"step must be one of {', '.join(STEPS)}.")
-    require(isinstance(document.get("settings"), dict), "settings must be an object.")
+    require(known, sentence("document: each entry must have a kind: {kinds}.", kinds=", ".join(KINDS)))
+    is_place = type(cursor) is int and 0 <= cursor <= len(entries or ())
+    require(is_place, sentence("document: cursor must be a number of entries."))
+    require(document.get("step") in STEPS, sentence("document: step must be one of {steps}.", steps=", ".join(STEPS)))
+    require(isinstance(document.get("settings"), dict), sentence("document: settings must be an object."))
     try:
         return json.dumps(document, allow_nan=False, separators=(",", ":"))
     except ValueError as error:  # 1e999 is read as infinity
-        raise InvalidRequest("document: its numbers must be finite.", field="document") from error
+        raise InvalidRequest(sentence("document: its numbers must be finite."), field="document") from error
 
 
 def replace_document(draft: Draft, text: str, named: Collection[DraftImage]) -> None:
@@ -97,7 +109,7 @@ def store_image(owner: Any, sha256: str, file: File) -> None:
     for chunk in file.chunks():
         digest.update(chunk)
     if digest.hexdigest() != sha256:
-        message = f"The SHA-256 of these bytes is {digest.hexdigest()}."
+        message = sentence("The SHA-256 of these bytes is {sha256}.", sha256=digest.hexdigest())
         raise InvalidRequest(message, code="picture_hash_mismatch", field="sha256", actual=digest.hexdigest())
     mine = DraftImage.objects.filter(owner=owner, sha256=sha256)
     if mine.exists():
@@ -132,7 +144,7 @@ def empty(owner: Any) -> None:
 def delete_unnamed(now: datetime) -> None:
     """Delete the images that no draft has named for a day."""
     unnamed = DraftImage.objects.filter(drafts=None, created_at__lt=now - UNNAMED_FOR)
-    for image in unnamed.select_related("owner"):
+    for image in unnamed:
         with transaction.atomic():
-            lock_owner(image.owner)  # a draft is saved with the same lock
+            lock_owner(get_user_model().reference(image.owner_id))  # a draft is saved with the same lock
             unnamed.filter(pk=image.pk).delete()

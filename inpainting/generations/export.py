@@ -14,9 +14,9 @@ from accounts.models import User
 from accounts.overview import account_record
 from inpainting.generations import drafts, history
 from inpainting.generations.description import metadata
-from inpainting.generations.export_records import records_beside_generations
+from inpainting.generations.export_records import records_beside_generations, stack_record
 from inpainting.media.archives import Archive, Member, safe_stem
-from inpainting.models import DraftImage, Generation, UploadedImage
+from inpainting.models import DraftImage, Generation, Stack, StepMask, UploadedImage
 
 ROWS_AT_ONCE = 500
 
@@ -37,6 +37,7 @@ def archive_of(user: User) -> Archive:
     contents.add_json("account.json", {**account_record(user), **records_beside_generations(user)})
     for uploaded in UploadedImage.objects.filter(owner=user).order_by("created_at", "pk"):
         contents.add(f"uploads/{uploaded.pk}.png", uploaded.file)
+    add_stacks(user, contents)
     add_draft(user, contents)
     return Archive(contents.members, newest)
 
@@ -90,6 +91,15 @@ def record_of(generation: Generation, contents: Contents) -> dict[str, Any]:
         "results": results,
         "metadata": metadata(generation),
     }
+
+
+def add_stacks(user: User, contents: Contents) -> None:
+    """Add the steps of photos that were changed, and where they are painted back."""
+    stacks = Stack.objects.filter(owner=user).prefetch_related("steps").order_by("created_at", "pk")
+    if stacks:
+        contents.add_json("stacks.json", [stack_record(stack) for stack in stacks])
+    for mask in StepMask.objects.filter(owner=user).order_by("created_at", "pk"):
+        contents.add(f"step-masks/{mask.pk}.png", mask.file)
 
 
 def add_draft(user: User, contents: Contents) -> None:

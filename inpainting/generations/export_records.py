@@ -8,7 +8,7 @@ from django.forms.models import model_to_dict
 
 from accounts.models import User
 from inpainting.generations import history
-from inpainting.models import Batch, Retention, Share, UserLimits, WebhookDelivery, WebhookSecret
+from inpainting.models import Batch, Retention, Share, Stack, StackStep, UserLimits, WebhookDelivery, WebhookSecret
 
 
 def records_beside_generations(user: User) -> dict[str, Any]:
@@ -36,6 +36,19 @@ def batch_record(batch: Batch) -> dict[str, Any]:
         {"name": item.name, "generation": item.generation_id, "refusal": item.refusal} for item in batch.items.all()
     ]
     return {"id": batch.pk, "created_at": batch.created_at, "items": items}
+
+
+def stack_record(stack: Stack) -> dict[str, Any]:
+    return {"id": stack.pk, "created_at": stack.created_at, "steps": [step_record(step) for step in stack.steps.all()]}
+
+
+def step_record(step: StackStep) -> dict[str, Any]:
+    return {
+        "generation": step.generation_id,
+        "image": step.image,
+        "hidden": step.is_hidden,
+        "painted_back": step.painted_back_id,
+    }
 
 
 def shares_of(user: User) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.models import Analysis, Batch, Generation, IdempotencyKey, UploadedImage
 
 MAX_CHARACTERS = 255
@@ -26,7 +27,11 @@ class Idempotency:
     def __post_init__(self) -> None:
         if not 1 <= len(self.key) <= MAX_CHARACTERS:
             raise InvalidRequest(
-                f"Idempotency-Key has {len(self.key)} characters; 1 to {MAX_CHARACTERS} are allowed.",
+                sentence(
+                    "Idempotency-Key has {count} characters; 1 to {max_characters} are allowed.",
+                    count=len(self.key),
+                    max_characters=MAX_CHARACTERS,
+                ),
                 field="Idempotency-Key",
                 limit=MAX_CHARACTERS,
                 actual=len(self.key),
@@ -62,7 +67,7 @@ class Idempotency:
         known = keys.filter(owner=owner, key=self.key).first()
         if known is not None and known.digest != self.digest:
             raise InvalidRequest(
-                "This Idempotency-Key was used with another request; a new request needs a new key.",
+                sentence("This Idempotency-Key was used with another request; a new request needs a new key."),
                 code="idempotency_key_reused",
                 field="Idempotency-Key",
             )

@@ -6,6 +6,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.cache import DEFAULT_CACHE_ALIAS, caches
 from django.core.cache.backends.db import DatabaseCache
 from django.db import connection
@@ -14,19 +15,22 @@ from django.utils import timezone
 
 from accounts.erasure import truncate_write_ahead_log
 from inpainting.accounting.limits import prune_ledger
-from inpainting.generations import drafts
+from inpainting.generations import drafts, stacks
 from inpainting.generations.delete import delete_ended
+from inpainting.generations.search import fold_earlier
 from inpainting.models import (
     Analysis,
     Batch,
     DeliveryState,
     Draft,
     Generation,
+    OwnerTotals,
     PeriodicJob,
     Retention,
     Share,
     UploadedImage,
     WebhookDelivery,
+    WebhookPause,
 )
 from inpainting.models.queued_work import ENDED
 from inpainting.models.undeleted_file import delete_remembered_files
@@ -62,6 +66,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     Applies the site's rule, each user's own and the generation's `expires_at`, so the shortest of them takes effect.
     """
     prune_ledger(now)
+    WebhookPause.prune(now)
     deleted = 0
     for retention in Retention.objects.exclude(days=None):
         too_old = too_old_after(retention.days, retention.user_id, now=now).order_by("finished_at")
@@ -71,8 +76,8 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         before, owner = now - timedelta(days=retention.days or 0), owner_condition(retention.user_id)
         WebhookDelivery.objects.filter(owner, created_at__lt=before).exclude(state=DeliveryState.PENDING).delete()
         Batch.emptied(before=before).filter(owner).delete()
-        for draft in Draft.objects.filter(owner, saved_at__lt=before).exclude(document="").select_related("owner"):
-            drafts.empty(draft.owner)
+        for draft in Draft.objects.filter(owner, saved_at__lt=before).exclude(document=""):
+            drafts.empty(get_user_model().reference(draft.owner_id))
     expired = Generation.objects.filter(status__in=ENDED, expires_at__lt=now).order_by("expires_at")
     deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
     is_done = deleted < at_most
@@ -82,10 +87,13 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
         rows.model._default_manager.filter(pk__in=keys).delete()
         is_done = is_done and len(keys) < at_most
     drafts.delete_unnamed(now)
+    stacks.delete_unnamed_masks(now)
     delete_expired_counters()
+    OwnerTotals.merge()
     truncate_write_ahead_log()
     if deleted:
         logger.info("Deleted %d expired generations", deleted)
+    is_done = fold_earlier() and is_done
     return delete_remembered_files() and is_done
 
 

@@ -11,6 +11,7 @@ from django.db import transaction
 from accounts.audit import Action
 from accounts.models import AuditEntry
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.generations.delete import delete
 from inpainting.models import GeneratedImage, Generation, Verdict
 
@@ -26,10 +27,14 @@ def give_verdict(pks: Iterable[UUID], verdict: Verdict, *, note: str, by: Any) -
     a longer note than MAX_NOTE_CHARACTERS.
     """
     if verdict == Verdict.REMOVED and not note:
-        raise InvalidRequest("Give the reason: the owner reads it in place of the images.", field="note")
+        raise InvalidRequest(sentence("Give the reason: the owner reads it in place of the images."), field="note")
     if len(note) > MAX_NOTE_CHARACTERS:
         raise InvalidRequest(
-            f"The note has {len(note)} characters; at most {MAX_NOTE_CHARACTERS} are allowed.",
+            sentence(
+                "The note has {count} characters; at most {max_note_characters} are allowed.",
+                count=len(note),
+                max_note_characters=MAX_NOTE_CHARACTERS,
+            ),
             field="note",
             limit=MAX_NOTE_CHARACTERS,
             actual=len(note),

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.translation import pgettext
+
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
+from inpainting.translation import translated
 
 WRITTEN_BY_TEMPLATE = frozenset(
     {"prompt", "negative_prompt", "strength", "seed", "model", "loras", "embeddings", "controls"}
@@ -28,12 +31,12 @@ def setting_rows(metadata: Mapping[str, Any], catalog_labels: Mapping[str, str])
     for row in SETTINGS:
         value = metadata.get(METADATA_NAMES.get(row.name, row.public_name))
         if row.name not in WRITTEN_BY_TEMPLATE and value not in (None, row.default, row.adapter_default):
-            label = row.label_with_unit
+            label = f"{translated(row.label)}, {translated(row.unit)}" if row.unit else translated(row.label)
             rows.append({"name": row.public_name, "label": label, "value": display_value(row, value, catalog_labels)})
     return rows
 
 
 def display_value(row: Setting, value: Any, catalog_labels: Mapping[str, str]) -> Any:
     if row.type is ValueType.BOOLEAN:
-        return "on" if value else "off"
+        return pgettext("a setting", "on") if value else pgettext("a setting", "off")
     return catalog_labels.get(value, value) if row.type is ValueType.CATALOG_NAME else value

@@ -12,6 +12,7 @@ from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import RANGES, SETTINGS
 from inpainting.engines.base import SettingsPlan
@@ -20,6 +21,7 @@ from inpainting.engines.surroundings import surroundings_notes
 from inpainting.families.declaration import ModelFamily
 from inpainting.generations.description import with_public_names
 from inpainting.planning import planner
+from inpainting.translation import translated
 
 ANY_PROMPT = "a photo"
 CHOSEN_FIRST = frozenset({"model", "preset", "control", "ip_adapter"})
@@ -65,13 +67,13 @@ class _FormPlan:
         return {
             "status": "success",
             "engine": plan.engine.name,
-            "engine_label": plan.engine.label,
-            "engine_reason": plan.reason,
+            "engine_label": translated(plan.engine.label),
+            "engine_reason": translated(plan.reason),
             "model": plan.settings.model,
             "resolved": with_public_names(plan.settings.to_dict()),
-            "ignored": with_public_names(plan.ignored),
-            "warnings": [*plan.warnings, *surroundings_notes(plan)],
-            "problems": with_public_names(problems),
+            "ignored": with_public_names(in_language(plan.ignored)),
+            "warnings": [translated(text) for text in (*plan.warnings, *surroundings_notes(plan))],
+            "problems": with_public_names(in_language(problems)),
             **self.window(plan, marked),
             "form": self.form(with_prompt),
         }
@@ -114,7 +116,7 @@ class _FormPlan:
         limits = {"guidance_scale": [RANGES["guidance_scale"][0], family.max_guidance_scale]} if family else {}
         return {
             "engine": plan.engine.name,
-            "ignored": with_public_names(plan.ignored),
+            "ignored": with_public_names(in_language(plan.ignored)),
             "defaults": with_public_names(self.defaults(plan.requested)),
             "limits": limits,
             "choices": self.choices(family) if family and is_diffusion else {"preset": []},
@@ -154,7 +156,15 @@ class _FormPlan:
         without = planner(self.catalog).choose(AUTO, PaintSettings()).engine
         if without is with_prompt.engine:
             return ""
-        return (
-            f"Without a prompt {without.label} closes the gap from the photo itself; with one, "
-            f"{with_prompt.model.label} paints what it says."
+        return translated(
+            sentence(
+                "Without a prompt {engine} closes the gap from the photo itself; with one, "
+                "{model} paints what it says.",
+                engine=translated(without.label),
+                model=with_prompt.model.label,
+            )
         )
+
+
+def in_language(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: translated(text) for name, text in texts.items()}

@@ -12,14 +12,24 @@ from inpainting.models.idempotency import IdempotencyKey
 from inpainting.models.images import GeneratedImage, Mask, ReferenceImage, SourceImage, UploadedImage
 from inpainting.models.ledger import Act, LedgerEntry
 from inpainting.models.limits import UserLimits
+from inpainting.models.owner_totals import OwnerTotals
 from inpainting.models.periodic_job import PeriodicJob
 from inpainting.models.queued_work import Status
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
+from inpainting.models.service_options import ServiceOptions
 from inpainting.models.share import Share
+from inpainting.models.stack import Stack, StackStep, StepMask
 from inpainting.models.undeleted_file import UndeletedFile
-from inpainting.models.webhook_delivery import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEvent
+from inpainting.models.webhook_delivery import (
+    DeliveryState,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEvent,
+    WebhookPause,
+)
 from inpainting.models.webhook_secret import WebhookSecret
+from inpainting.models.worker import Worker
 
 __all__ = [
     "Act",
@@ -40,12 +50,17 @@ __all__ = [
     "Lora",
     "Mask",
     "ModelState",
+    "OwnerTotals",
     "PeriodicJob",
     "ReferenceImage",
     "Retention",
+    "ServiceOptions",
     "Share",
     "SourceImage",
+    "Stack",
+    "StackStep",
     "Status",
+    "StepMask",
     "UndeletedFile",
     "UploadedImage",
     "UserLimits",
@@ -54,5 +69,7 @@ __all__ = [
     "WebhookAttempt",
     "WebhookDelivery",
     "WebhookEvent",
+    "WebhookPause",
     "WebhookSecret",
+    "Worker",
 ]

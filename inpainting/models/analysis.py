@@ -17,6 +17,7 @@ from django.db.models.signals import post_delete
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
+from inpainting.core.sentences import mark, sentence
 from inpainting.database import fair_tags
 from inpainting.engines.base import Queue
 from inpainting.models.generation_request import NATIVE
@@ -39,7 +40,9 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
     `model`, of QueuedWork, is the name of the segmenter; of a caption it is empty until the worker has chosen one.
     """
 
-    NAME, ACTIVITY = "analysis", "analysing this image"
+    NAME = "analysis"
+    CRASHED_SERVER = mark("The server crashed {crashes} times while analysing this image.")
+    FAILED_UNEXPECTEDLY = sentence("The analysis failed unexpectedly. Try again; the server's log has the details.")
 
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="analyses")
     task = models.CharField(max_length=10, choices=Task.choices, editable=False)
@@ -77,6 +80,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
                 name="analysis_of_model",
             ),
             models.Index(fields=["status", "worker"], name="analysis_of_worker"),
+            models.Index(fields=["-created_at", "-id"], name="analysis_newest"),
         ]
 
     def __str__(self) -> str:

@@ -27,7 +27,10 @@ class Batch(models.Model):
     class Meta:
         ordering: ClassVar[list[str]] = ["-created_at", "-id"]
         verbose_name_plural = "batches"
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["owner", "-created_at"])]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["owner", "-created_at"]),
+            models.Index(fields=["-created_at", "-id"], name="batch_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"batch {self.id}"

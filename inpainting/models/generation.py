@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from django.db import models, transaction
 from django.db.models.functions import Now
 
+from inpainting.core.folding import fold
+from inpainting.core.sentences import mark, parts_of, sentence
 from inpainting.database import fair_tags
 from inpainting.engines import registry
 from inpainting.engines.base import Plan
@@ -35,7 +37,9 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
     """A request to paint, its state and its results. Only the methods under "Mutators", here and in `QueuedWork`,
     change the state."""
 
-    NAME, ACTIVITY = "generation", "painting this image"
+    NAME = "generation"
+    CRASHED_SERVER = mark("The server crashed {crashes} times while painting this image.")
+    FAILED_UNEXPECTEDLY = sentence("Painting failed unexpectedly. Try again; the server's log has the details.")
 
     number = models.PositiveBigIntegerField(
         default=random_number, unique=True, null=True, editable=False,
@@ -62,6 +66,12 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
                 condition=models.Q(finished_at=None),
                 name="generation_queue_order",
             ),
+            # The same by model, for workers that have some of the models.
+            models.Index(
+                fields=["queue", "status", "run_alone", "model", *START_ORDER],
+                condition=models.Q(finished_at=None),
+                name="generation_model_order",
+            ),
             models.Index(
                 fields=["owner", "queue", "start_tag"],
                 condition=models.Q(finished_at=None),
@@ -81,6 +91,11 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
                 name="generation_of_tree",
             ),
             models.Index(fields=["-created_at", "-id"], name="generation_newest"),
+            models.Index(
+                fields=["owner", "created_at"],
+                condition=models.Q(folded_prompt__isnull=True),
+                name="generation_not_folded",
+            ),
             models.Index(fields=["verdict", "-created_at", "-id"], name="generation_by_verdict"),
         ]
 
@@ -98,6 +113,8 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
         with transaction.atomic(savepoint=False):
             self.queue = registry.declaration(self.engine).queue
             self.model = model_of(self.engine, self.settings)
+            self.sentences = self.sentences_with([*self.warnings, self.engine_reason])
+            self.fold()
             self.root = None if self.parent is None else self.parent.root or self.parent.pk
             slot = fair_tags.take_slot(self, weight=weight, in_batch=in_batch)
             self.start_tag, self.finish_tag = slot.start, slot.end
@@ -108,6 +125,10 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
             if self.references:
                 ConditioningImage.objects.bulk_create(ConditioningImage.of(self, self.references))
             self._publish(events.queued())
+
+    def fold(self) -> None:
+        """Set the columns that searches read."""
+        self.folded_prompt, self.folded_name = fold(self.settings.get("prompt") or ""), fold(self.source.name)
 
     def step_down(self, plan: Plan) -> bool:
         """Record the plan of another engine. False: stop, it was cancelled or another worker holds it."""
@@ -133,13 +154,26 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
                 events.succeeded(),
                 status=Status.SUCCEEDED,
                 finished_at=Now(),
+                sentences=self.sentences_with(note for image in images for note in image.report.get("notes", ())),
             ):
                 return False
             for image in images:
                 image.save(force_insert=True)
         return True
 
+    def columns_of_error(self, message: str) -> dict[str, Any]:
+        return {"sentences": self.sentences_with([message])}
+
+    def sentences_with(self, texts: Iterable[str]) -> dict[str, Any] | None:
+        """Return the value of `sentences` with those of these texts; None without any."""
+        return {**(self.sentences or {}), **parts_of(texts)} or None
+
     # Properties
+
+    @property
+    def _has_computed(self) -> bool:
+        """Whether its engine has taken a step: before, it imports libraries and waits for its model."""
+        return not self.model or self.step > 0
 
     @property
     def is_hidden(self) -> bool:

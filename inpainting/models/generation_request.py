@@ -18,6 +18,7 @@ from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Placement, Size, Window
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import UPSCALE
 from inpainting.engines.base import Plan
 from inpainting.models.images import Mask, ReferenceImage, SourceImage, StoredImage, content_digest
@@ -78,6 +79,10 @@ class GenerationRequest(models.Model):
     requested = models.JSONField(
         default=dict, help_text="engine and settings as sent; empty: the same as the resolved ones"
     )
+    folded_prompt = models.TextField(
+        null=True, editable=False, help_text="for searches: without case and accents; empty: not yet folded"
+    )
+    folded_name = models.TextField(null=True, editable=False, help_text="the same of the name of the file")
     ignored = models.JSONField(default=list, help_text="settings without effect")
     placement = models.JSONField(
         default=dict,
@@ -91,6 +96,9 @@ class GenerationRequest(models.Model):
         default=UNIT_COST, editable=False, help_text="its share of the owner's turn: pixels x images x steps"
     )
     warnings = models.JSONField(default=list)
+    sentences = models.JSONField(
+        null=True, editable=False, help_text="templates and values of its messages, by their English texts"
+    )
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, help_text="called when it has ended")
     service = models.CharField(max_length=20, default=NATIVE, help_text="name of the dialect that accepted it")
     ignored_fields = models.JSONField(default=list, help_text="fields of the service's request without effect")
@@ -182,7 +190,9 @@ class GenerationRequest(models.Model):
     @staticmethod
     def image_gone() -> InvalidImage:
         """Return the error for a file of a generation that is no longer in storage."""
-        return InvalidImage("An image of this generation is gone; send it again.", code="image_gone", field="image")
+        return InvalidImage(
+            sentence("An image of this generation is gone; send it again."), code="image_gone", field="image"
+        )
 
     # Properties
 

@@ -10,7 +10,7 @@ import logging
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from django.conf import settings
@@ -140,7 +140,7 @@ class PreviewedImage(StoredImage):
         saved = False
         try:
             with transaction.atomic():
-                list(self.owners.select_for_update(of=["self"], no_key=True))
+                list(self.owners.select_for_update(of=["self"], no_key=True).only("pk"))
                 rows = type(self)._default_manager.filter(pk=self.pk, **{field: ""})
                 saved = bool(rows.update(**{field: file.name}))
         finally:
@@ -184,13 +184,14 @@ class SourceImage(ThumbnailedImage):
         return image
 
 
-class Mask(PreviewedImage):
-    """A mask: mode L, 255 = repaint, 0 = keep."""
+class StoredMask(StoredImage):
+    """A mask of an owner: mode L."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
+    class Meta:
+        abstract = True
 
     @classmethod
-    def from_pixels(cls, owner: Any, pixels: MaskPixels) -> Mask:
+    def from_pixels(cls, owner: Any, pixels: MaskPixels) -> Self:
         """Write the file to storage; the row is not saved yet."""
         mask, image = cls(owner=owner), CanonicalImage(pixels[:, :, None])
         mask.write(encode_png(image), image)
@@ -198,6 +199,12 @@ class Mask(PreviewedImage):
 
     def read_pixels(self) -> MaskPixels:
         return grey_pixels(self.read())
+
+
+class Mask(StoredMask, PreviewedImage):
+    """What is repainted: 255 = repaint, 0 = keep."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="masks")
 
     def read_kept_pixels(self) -> MaskPixels:
         """Return the pixels of the image that `read_once` returns."""

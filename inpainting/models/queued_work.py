@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import uuid
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -14,16 +11,20 @@ from django.db.models.functions import Now
 from django.dispatch import Signal
 
 from inpainting import metrics
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.database import fair_tags
 from inpainting.database.compiled_query import CompiledQuery, CompiledUpdate, Parameter
 from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 from inpainting.engines.base import Queue
 from inpainting.models.webhook_delivery import WebhookDelivery
 from inpainting.realtime import events
+from inpainting.worker_name import WORKER
 
 MAX_ATTEMPTS = 3
-WORKER = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-"""The identity of this process as the holder of a lease. Host and process ID alone recur in restarted containers."""
+MAX_CRASHES = 10
+"""Of processes that ran it, also those that are no attempts. All work must end: one whose every first step crashes its
+process would else run forever."""
+MAX_PAUSE_SECONDS = 300
 
 work_ended = Signal()
 """Sent when the end of a generation or analysis is committed in this process. pk: its primary key."""
@@ -55,15 +56,22 @@ class QueuedWork(ConditionalUpdate):
 
     NAME: ClassVar[str]
     """The word in the names of its webhook events."""
-    ACTIVITY: ClassVar[str]
-    """The work in words, for the error after crashes."""
+    CRASHED_SERVER: ClassVar[str]
+    """The template of the error after that many `crashes`."""
+    FAILED_UNEXPECTEDLY: ClassVar[Sentence]
+    """The error after one of the program."""
 
     owner_id: int
 
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.QUEUED, editable=False)
     cancel_requested = models.BooleanField(default=False, editable=False)
     attempts = models.PositiveSmallIntegerField(
-        default=0, editable=False, help_text="starts, without those that were released or crashed beside others"
+        default=0,
+        editable=False,
+        help_text="starts, but those that were released or crashed by another cause",
+    )
+    crashes = models.PositiveSmallIntegerField(
+        default=0, db_default=0, editable=False, help_text="how often its process crashed, also beside others"
     )
     run_alone = models.BooleanField(
         default=False, editable=False, help_text="its process crashed: no other generation may run beside it"
@@ -151,7 +159,12 @@ class QueuedWork(ConditionalUpdate):
             finished_at=Now(),
             error_code=code,
             error_message=message,
+            **self.columns_of_error(message),
         )
+
+    def columns_of_error(self, message: str) -> dict[str, Any]:
+        """Return the values of other columns that belong to an error."""
+        return {}
 
     def cancel(self) -> bool:
         """Cancel: at once while queued, at the next step while running. False if it has ended."""
@@ -167,17 +180,31 @@ class QueuedWork(ConditionalUpdate):
         held = self._held & models.Q(cancel_requested=True)
         return self._change(held, events.cancelled(), status=Status.CANCELLED, finished_at=Now())
 
-    def requeue(self) -> bool:
-        """Return the work of a crashed process to the queue, to run alone; end it if it was cancelled.
+    def requeue(self, *, was_loading: bool = False) -> bool:
+        """Return the work of a process that crashed to the queue, to run alone after a pause that grows each time.
 
-        Only a crash while it ran alone counts as an attempt. After MAX_ATTEMPTS it fails.
+        Ends it if it was cancelled. The crash counts as an attempt where nothing else can be the cause: it ran alone,
+        and has computed. After MAX_ATTEMPTS, or MAX_CRASHES, it fails.
+
+        was_loading: whether its process was loading a network, to whose files the crash is counted.
         """
-        if self._ran_beside_others():
-            return self._return_to_queue(lease_until=None, run_alone=True, attempts=models.F("attempts") - 1)
-        if self.attempts >= MAX_ATTEMPTS and not self.cancel_requested:
-            message = f"The server stopped {self.attempts} times while {self.ACTIVITY}."
+        crashes = self.crashes + 1
+        is_attempt = self._has_computed and not was_loading and not self._ran_beside_others()
+        is_last = crashes >= MAX_CRASHES or (is_attempt and self.attempts >= MAX_ATTEMPTS)
+        if is_last and not self.cancel_requested:
+            message = sentence(self.CRASHED_SERVER, crashes=crashes)
             return self.fail(code="job_crashed_worker", message=message)
-        return self._return_to_queue(lease_until=None, run_alone=True)
+        return self._return_to_queue(
+            lease_until=seconds_from_now(pause_after(crashes)),
+            run_alone=True,
+            crashes=crashes,
+            attempts=models.F("attempts") - (0 if is_attempt else 1),
+        )
+
+    @property
+    def _has_computed(self) -> bool:
+        """Whether it has come so far that it can be the cause of a crash."""
+        return True
 
     def _ran_beside_others(self) -> bool:
         """Return whether its process ran others, which are still recorded as running or were requeued a moment ago."""
@@ -189,7 +216,10 @@ class QueuedWork(ConditionalUpdate):
         return not self.run_alone and any(rows.exists() for rows in others)
 
     def release(self, *, pause_seconds: float = 0) -> bool:
-        """Return it to the queue without counting the attempt, as when the server stops or a disk is full."""
+        """Return it to the queue without counting the attempt, as when the server stops or a disk is full.
+
+        Also when its process was killed: nothing that it ran can be the cause.
+        """
         return self._return_to_queue(lease_until=seconds_from_now(pause_seconds), attempts=models.F("attempts") - 1)
 
     def _return_to_queue(self, **changes: Any) -> bool:
@@ -272,6 +302,11 @@ class QueuedWork(ConditionalUpdate):
         if self.started_at is None or self.finished_at is None:
             return None
         return max(0.0, (self.finished_at - self.started_at).total_seconds())
+
+
+def pause_after(crashes: int) -> int:
+    """Return for how many seconds work waits after so many crashes: not at all after the first, then 2, 4, 8, …"""
+    return 0 if crashes <= 1 else min(2 ** (crashes - 1), MAX_PAUSE_SECONDS)
 
 
 def runs_alone_here() -> list[bool]:

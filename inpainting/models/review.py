@@ -7,15 +7,16 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from inpainting.database.leases import ConditionalUpdate
 
 
 class Verdict(models.TextChoices):
-    NONE = "", "not reviewed"
-    FINE = "fine", "fine"
-    ATTENTION = "attention", "needs attention"
-    REMOVED = "removed", "removed"
+    NONE = "", gettext_lazy("not reviewed")
+    FINE = "fine", pgettext_lazy("a generation", "fine")
+    ATTENTION = "attention", pgettext_lazy("a generation", "needs attention")
+    REMOVED = "removed", pgettext_lazy("a generation", "removed")
 
 
 class Reviewed(ConditionalUpdate):

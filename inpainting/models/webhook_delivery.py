@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Protocol
 
 from django.conf import settings
@@ -16,6 +17,8 @@ MAX_URL_CHARACTERS = 2_000
 MAX_ANSWER_BYTES = 512
 HOST_PAUSE_SECONDS = 5
 """After a failed attempt, the shortest pause until its owner's next attempt at any URL of that host."""
+PAUSES_KEPT = timedelta(days=1)
+"""How long a pause that is over stays stored, if no attempt succeeds."""
 MAX_MESSAGE_CHARACTERS = 1_000
 """The longest error message in a webhook. JSON escapes a character to at most 12 bytes, so a body stays below 20 kB."""
 
@@ -56,6 +59,53 @@ class Ended(Protocol):
     error_message: Any
     webhook_url: Any
     service: Any
+
+
+class WebhookPause(models.Model):
+    """Until when nothing more is sent to a host for an owner, since the last attempt there failed.
+
+    One row, however many deliveries wait. All times are the database's.
+    """
+
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhook_pauses", db_constraint=False
+    )
+    host = models.CharField(max_length=253, editable=False, help_text="as of the deliveries")
+    until = models.DateTimeField(editable=False)
+
+    class Meta:
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["owner", "host"], name="one_pause_per_owner_and_host")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.host} until {self.until}"
+
+    @classmethod
+    def begin(cls, delivery: WebhookDelivery) -> None:
+        """Let the owner's deliveries to the host wait for HOST_PAUSE_SECONDS from now on."""
+        until = seconds_from_now(HOST_PAUSE_SECONDS)
+        WebhookPause.objects.bulk_create(
+            [WebhookPause(owner_id=delivery.owner_id, host=delivery.host, until=until)],
+            update_conflicts=True,
+            unique_fields=["owner", "host"],
+            update_fields=["until"],
+        )
+
+    @classmethod
+    def end(cls, delivery: WebhookDelivery) -> None:
+        cls.objects.filter(owner=delivery.owner_id, host=delivery.host).delete()
+
+    @classmethod
+    def prune(cls, now: datetime) -> None:
+        """Delete the pauses of hosts to which nothing was sent for long."""
+        cls.objects.filter(until__lt=now - PAUSES_KEPT).delete()
+
+
+def not_paused() -> models.Q:
+    """Return the condition for deliveries to hosts without a pause. Not Now(), as for leases."""
+    pauses = WebhookPause.objects.filter(owner=models.OuterRef("owner"), host=models.OuterRef("host"))
+    return ~models.Q(models.Exists(pauses.filter(until__gt=seconds_from_now(0))))
 
 
 class WebhookDelivery(ConditionalUpdate):
@@ -137,13 +187,18 @@ class WebhookDelivery(ConditionalUpdate):
     def claim(self, *, lease_seconds: float) -> bool:
         """Lease the delivery for one attempt. False: another sender holds it, or it is no longer due."""
         return self._update_where(
-            models.Q(state=DeliveryState.PENDING, next_attempt_at__lte=Now()) & NOT_LEASED,
+            models.Q(state=DeliveryState.PENDING, next_attempt_at__lte=Now()) & NOT_LEASED & not_paused(),
             fence=models.F("fence") + 1,
             lease_until=seconds_from_now(lease_seconds),
         )
 
     def mark_delivered(self, attempt: WebhookAttempt) -> bool:
-        return self._record(attempt, state=DeliveryState.DELIVERED, delivered_at=Now(), next_attempt_at=None)
+        """Record the attempt that succeeded; other deliveries to the host need not wait any more."""
+        with transaction.atomic():
+            if not self._record(attempt, state=DeliveryState.DELIVERED, delivered_at=Now(), next_attempt_at=None):
+                return False
+            WebhookPause.end(self)
+        return True
 
     def schedule_retry(self, attempt: WebhookAttempt, *, pause_seconds: float) -> bool:
         """Record a failed attempt and when the next one is due."""
@@ -163,8 +218,9 @@ class WebhookDelivery(ConditionalUpdate):
         return True
 
     def resend(self) -> bool:
-        """Start again from the first attempt, with the same id. False if the delivery was deleted."""
+        """Start again from the first attempt, with the same id, without a pause. False if the delivery was deleted."""
         changes: dict[str, Any] = {"state": DeliveryState.PENDING, "tries": 0, "delivered_at": None}
+        WebhookPause.end(self)
         return self._update_where(models.Q(), next_attempt_at=Now(), **changes)
 
     def _record_failure(self, attempt: WebhookAttempt, **changes: Any) -> bool:
@@ -175,9 +231,7 @@ class WebhookDelivery(ConditionalUpdate):
         with transaction.atomic():
             if not self._record(attempt, tries=models.F("tries") + 1, **changes):
                 return False
-            pause = seconds_from_now(HOST_PAUSE_SECONDS)
-            others = WebhookDelivery.objects.filter(NOT_LEASED, state=DeliveryState.PENDING, next_attempt_at__lt=pause)
-            others.filter(owner=self.owner_id, host=self.host).exclude(pk=self.pk).update(next_attempt_at=pause)
+            WebhookPause.begin(self)
         return True
 
     def _record(self, attempt: WebhookAttempt, **changes: Any) -> bool:
@@ -198,11 +252,16 @@ class WebhookDelivery(ConditionalUpdate):
     # Queries
 
     @classmethod
+    def waiting(cls) -> models.QuerySet[WebhookDelivery]:
+        """Return those whose next attempt is due and that no pause of their host holds back."""
+        return cls.objects.filter(not_paused(), state=DeliveryState.PENDING, next_attempt_at__lte=Now())
+
+    @classmethod
     def due(cls) -> models.QuerySet[WebhookDelivery]:
         """Return the due deliveries, first of owners with few running attempts: a slow receiver delays no other."""
         sending = cls.objects.filter(owner=models.OuterRef("owner"), lease_until__gt=Now())
         count = sending.order_by().values("owner").annotate(n=models.Count("*")).values("n")
-        due = cls.objects.filter(NOT_LEASED, state=DeliveryState.PENDING, next_attempt_at__lte=Now())
+        due = cls.waiting().filter(NOT_LEASED)
         return due.annotate(sending=Coalesce(models.Subquery(count), 0)).order_by("sending", "next_attempt_at", "id")
 
 

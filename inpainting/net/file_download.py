@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.net.connecting import Deadline, NetworkTransport, open_connection
 from inpainting.net.exchange import exchange
 from inpainting.net.image_download import REDIRECTS
@@ -55,7 +56,9 @@ def open_remote_file(
                 return
         raise NetworkError(Failure.NOT_ALLOWED)
     except NetworkError as error:
-        raise DownloadFailed(f"{url} cannot be downloaded ({error.failure}).") from error
+        raise DownloadFailed(
+            sentence("{url} cannot be downloaded ({failure}).", url=url, failure=error.failure)
+        ) from error
 
 
 def size_of(status: int, headers: Mapping[str, str], first_byte: int) -> int:
@@ -70,4 +73,4 @@ def size_of(status: int, headers: Mapping[str, str], first_byte: int) -> int:
         raise NetworkError(Failure.BAD_ANSWER)
     if status == 200 and first_byte == 0 and headers.get("content-length", "").isdecimal():
         return int(headers["content-length"])
-    raise DownloadFailed(f"The server of the file responded with status {status}.")
+    raise DownloadFailed(sentence("The server of the file responded with status {status}.", status=status))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inpainting.core.codecs.accepted import CONTENT_TYPES
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.net.connecting import Deadline, NetworkTransport, open_connection
 from inpainting.net.exchange import Response, exchange
 from inpainting.net.network_errors import Failure, NetworkError
@@ -52,7 +53,7 @@ def _request(
             return resolve_redirect(target, location, policy)
         if response.status != 200:
             raise InvalidRequest(
-                f"The server of this URL responded with status {response.status}.",
+                sentence("The server of this URL responded with status {status}.", status=response.status),
                 code="url_fetch_failed",
                 field=field,
                 actual=response.status,
@@ -76,7 +77,9 @@ def _whole_body(response: Response, field: str, policy: OutboundPolicy) -> bytes
 
 def _too_large(field: str, policy: OutboundPolicy, actual: int | None) -> InvalidRequest:
     return InvalidRequest(
-        f"The file at this URL is too large; at most {policy.max_bytes} bytes are allowed.",
+        sentence(
+            "The file at this URL is too large; at most {max_bytes} bytes are allowed.", max_bytes=policy.max_bytes
+        ),
         code="url_too_large",
         field=field,
         limit=policy.max_bytes,
@@ -89,17 +92,22 @@ def _invalid_request(failure: Failure, field: str, policy: OutboundPolicy) -> In
         case Failure.NOT_ALLOWED:
             return InvalidRequest(NOT_ALLOWED, code="url_not_allowed", field=field)
         case Failure.DNS_FAILED:
-            return InvalidRequest("The host of this URL does not exist.", code="url_not_found", field=field)
+            return InvalidRequest(sentence("The host of this URL does not exist."), code="url_not_found", field=field)
         case Failure.TLS_FAILED:
-            return InvalidRequest("The server of this URL has no valid certificate.", code="url_tls_error", field=field)
+            return InvalidRequest(
+                sentence("The server of this URL has no valid certificate."), code="url_tls_error", field=field
+            )
         case Failure.TIMEOUT:
             return InvalidRequest(
-                f"The server of this URL did not respond within {policy.total_seconds:g} seconds.",
+                sentence(
+                    "The server of this URL did not respond within {total_seconds:g} seconds.",
+                    total_seconds=policy.total_seconds,
+                ),
                 code="url_timeout",
                 field=field,
                 limit=policy.total_seconds,
             )
         case Failure.CONNECT_FAILED | Failure.CLOSED | Failure.BAD_ANSWER:
             return InvalidRequest(
-                "The server of this URL gave no valid HTTP response.", code="url_fetch_failed", field=field
+                sentence("The server of this URL gave no valid HTTP response."), code="url_fetch_failed", field=field
             )

@@ -13,6 +13,7 @@ from PIL import Image
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 
 MAX_RATIO = 4
 """The largest ratio of the sides: the processor would make a longer image thousands of pixels long, or leave it no
@@ -44,7 +45,7 @@ class DepthAnything:
         depth = found["predicted_depth"].numpy().reshape(pixels.shape[:2])  # sides of one pixel are left out
         if not np.isfinite(depth).all():
             raise EngineFailed(
-                "The depth model returned numbers that are not finite. Send the depth map as control_image.",
+                sentence("The depth model returned numbers that are not finite. Send the depth map as control_image."),
                 code="model_produced_invalid_output",
             )
         spread = depth.max() - depth.min()

@@ -12,6 +12,7 @@ from PIL import Image
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.preprocessors.rt_detr import RT_DETR
 from inpainting.preprocessors.skeletons import COCO_POINTS, drawn, openpose_points
 
@@ -36,8 +37,12 @@ class VitPose:
         model, processor = load_model(spec, path), load_processor(spec, VitPoseImageProcessorPil, path)
         if model.config.num_labels != COCO_POINTS:
             raise EngineFailed(
-                f"The model {spec.label} finds {model.config.num_labels} key points; a skeleton is drawn of COCO's "
-                f"{COCO_POINTS}.",
+                sentence(
+                    "The model {label} finds {num_labels} key points; a skeleton is drawn of COCO's {coco_points}.",
+                    label=spec.label,
+                    num_labels=model.config.num_labels,
+                    coco_points=COCO_POINTS,
+                ),
                 code="model_refused",
             )
         return model, processor
@@ -52,7 +57,7 @@ class VitPose:
         people = self.people(loaded, pixels, boxes) if len(boxes) and min(pixels.shape[:2]) >= MIN_SIDE else []
         if not np.isfinite(people).any():
             raise EngineFailed(
-                "Nobody was found in the image: send the pose as control_image.", code="control_image_missing"
+                sentence("Nobody was found in the image: send the pose as control_image."), code="control_image_missing"
             )
         return drawn(people, *pixels.shape[:2])
 

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 from uuid import UUID
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError
+from django.utils import timezone
 
 from accounts import websocket_auth
+from accounts.outages import DATABASE_ERRORS
 from inpainting.generations import history
 from inpainting.models import Generation, Status
+from inpainting.models.queued_work import ENDED
 from inpainting.realtime import events
 from inpainting.realtime.current_event import current_event, make_queued_event
 from inpainting.realtime.queue_positions import broadcaster
@@ -34,6 +38,12 @@ TOO_MANY = 4429
 BROKEN = 1011
 """Close code: an unexpected error; the client may connect again."""
 
+ASK_SECONDS = 2.0
+"""The longest pause before the states are read again after messages were lost: not by all sockets at once."""
+MAX_ASKED = 200
+"""How many of the newest generations are sent again at most, beside those that had not ended."""
+MARGIN = timedelta(minutes=1)
+"""By how much the clocks of web processes may differ."""
 EXACT_POSITIONS = 10
 """Every change is sent up to this position; behind it, changes of a tenth or more."""
 
@@ -51,15 +61,25 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
         self.groups: tuple[str, ...] = ()
         self.authorized = False  # until `connect` has checked it, and after the socket is closed
         self.queued: dict[UUID, int | None] = {}  # waiting generations: the position that was sent last
+        self.unfinished: set[UUID] = set()
+        """Those that have not ended, as far as was sent."""
+        self.heard_at = timezone.now()
+        """The time of the last event, after which others may have been lost."""
         self.rechecks: asyncio.Task[None] | None = None
+        self.asks: asyncio.Task[None] | None = None
+        self.lost_since: datetime | None = None
+        """Since when messages may have been lost, of which the states were not read again yet."""
+        self.heard_meanwhile: set[UUID] = set()
+        """Those of which events came while the states were read again."""
         with self.count_socket(scope["user"].pk) as within_limit:
             self.within_limit = within_limit
             try:
                 await super().__call__(scope, receive, send)
             finally:
                 broadcaster().unsubscribe(self)
-                if self.rechecks is not None:
-                    self.rechecks.cancel()
+                for task in (self.rechecks, self.asks):
+                    if task is not None:
+                        task.cancel()
                 await self.leave_groups()  # here, because `disconnect` is not called when the consumer raises
 
     @classmethod
@@ -84,7 +104,8 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
             await self.refuse(TOO_MANY)
             return
         if self.scope["user"].is_authenticated:
-            self.groups = (self.channel_group(), websocket_auth.revocation_group(self.scope))
+            own_groups = (self.channel_group(), websocket_auth.revocation_group(self.scope))
+            self.groups = (*own_groups, events.LOSS_GROUP)
             await self.join_groups()
         # Authorization and state are read after joining: a change in between is sent twice rather than lost.
         code = await self.close_code_now()
@@ -104,15 +125,54 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
     async def generation_event(self, message: dict[str, Any]) -> None:
         if not self.authorized:
             return
+        self.heard_at = timezone.now()
         pk, event = UUID(message["id"]), message["event"]
+        if self.asks is not None:
+            self.heard_meanwhile.add(pk)
         if event["type"] == "queued":
             await self.send_position(pk)
         else:
             self.forget_position(pk)
             await self.send_event(pk, event)
 
+    async def events_lost(self, message: dict[str, Any]) -> None:
+        """Read the states again, a moment later and once for all such messages until then."""
+        since = min(self.heard_at, timezone.now() - timedelta(seconds=message["seconds"])) - MARGIN
+        self.lost_since = min(since, self.lost_since or since)
+        if self.authorized and self.asks is None:
+            self.asks = asyncio.create_task(self.ask_again())
+
     async def access_revoked(self, message: dict[str, Any]) -> None:
         await self.refuse(SIGNED_OUT)
+
+    # After messages were lost
+
+    async def ask_again(self) -> None:
+        """Send the states of what has not ended, or had not by the last event that was sent, or is newer than that."""
+        try:
+            while self.authorized and self.lost_since is not None:
+                await asyncio.sleep(random.SystemRandom().uniform(0.1, 1) * ASK_SECONDS)
+                await self.send_states(self.lost_since)
+        except Exception:  # nothing awaits this task
+            logger.exception("Reading the states of generations again failed; closing a websocket")
+            await self.refuse(BROKEN)
+        finally:
+            self.asks = None
+
+    async def send_states(self, since: datetime) -> None:
+        """Send the states of the generations of which messages after `since` may have been lost, unless newer came."""
+        self.lost_since = None
+        self.heard_meanwhile.clear()
+        try:
+            generations = await database_sync_to_async(self.changed_generations)(since, frozenset(self.unfinished))
+        except DATABASE_ERRORS:
+            logger.warning("The database does not answer; reading the states again in a moment", exc_info=True)
+            self.lost_since = since
+            return
+        for generation in generations:
+            if self.authorized and generation.pk not in self.heard_meanwhile:
+                self.forget_position(generation.pk)
+                await self.send_current_event(generation)
 
     # Queue positions
 
@@ -145,7 +205,7 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
                 code = await self.close_code_now()
                 if code is None:
                     await self.join_groups()  # channel layers expire group memberships after a day
-            except (DatabaseError, InterfaceError):
+            except DATABASE_ERRORS:
                 logger.warning("Checking a websocket's authorization failed; trying again", exc_info=True)
                 continue
             except Exception:  # nothing awaits this task: it would end unnoticed and the socket stay open unchecked
@@ -180,6 +240,13 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
         else:
             await self.send_event(generation.pk, await database_sync_to_async(current_event)(generation, None))
 
+    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
+        if event["type"] in ENDED:
+            self.unfinished.discard(pk)
+        else:
+            self.unfinished.add(pk)
+        await self.send_json(self.message(pk, event))
+
     # Implemented by subclasses
 
     async def refusal(self) -> int | None:
@@ -193,7 +260,15 @@ class GenerationEventsConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc
         """Return the generations whose current state is sent on connecting."""
         raise NotImplementedError
 
-    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
+    def changed_generations(self, since: datetime, unfinished: Collection[UUID]) -> list[Generation]:
+        """Return the generations of which messages may have been lost.
+
+        since: before the first one. unfinished: those that had not ended then.
+        """
+        raise NotImplementedError
+
+    def message(self, pk: UUID, event: events.GenerationEvent) -> dict[str, Any]:
+        """Return the message to the client."""
         raise NotImplementedError
 
 
@@ -215,8 +290,11 @@ class GenerationConsumer(GenerationEventsConsumer):
     def initial_generations(self) -> list[Generation]:
         return list(history.for_user(self.scope["user"]).filter(pk=self.pk))
 
-    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
-        await self.send_json(event)
+    def changed_generations(self, since: datetime, unfinished: Collection[UUID]) -> list[Generation]:
+        return self.initial_generations() if unfinished else []
+
+    def message(self, pk: UUID, event: events.GenerationEvent) -> dict[str, Any]:
+        return {**event}
 
 
 class OwnGenerationsConsumer(GenerationEventsConsumer):
@@ -231,8 +309,14 @@ class OwnGenerationsConsumer(GenerationEventsConsumer):
     def initial_generations(self) -> list[Generation]:
         return list(history.unfinished(self.scope["user"]))
 
-    async def send_event(self, pk: UUID, event: events.GenerationEvent) -> None:
-        await self.send_json({"id": str(pk), **event})
+    def changed_generations(self, since: datetime, unfinished: Collection[UUID]) -> list[Generation]:
+        own = history.for_user(self.scope["user"])
+        found = [*history.unfinished(self.scope["user"]), *own.filter(pk__in=unfinished)]
+        found += own.filter(created_at__gte=since)[:MAX_ASKED]
+        return list({generation.pk: generation for generation in found}.values())
+
+    def message(self, pk: UUID, event: events.GenerationEvent) -> dict[str, Any]:
+        return {"id": str(pk), **event}
 
 
 def is_worth_sending(sent: int | None, position: int) -> bool:

@@ -88,6 +88,15 @@ def cancelled() -> GenerationEvent:
     return {"type": "cancelled"}
 
 
+LOSS_GROUP = "events-lost"
+"""The channel group of all websockets, to which a process sends that messages were lost."""
+
+
+def lost(*, seconds: float = 0) -> dict[str, Any]:
+    """Return the message that messages were lost. seconds: for how long its sender knows that."""
+    return {"type": "events.lost", "seconds": seconds}
+
+
 def generation_group(generation_id: UUID) -> str:
     return f"generation-{generation_id}"
 

@@ -12,6 +12,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.sentences import either, sentence
 from inpainting.core.validation import check_count, check_range, check_text
 from inpainting.segmenters.soft_edges import soften
 
@@ -33,15 +34,6 @@ class Hint(StrEnum):
     WORDS = "words"
     CATEGORY = "category"
     TOLERANCE = "tolerance"
-
-
-HOW_TO_MARK = {
-    Hint.POINTS: "a point on it",
-    Hint.BOX: "a box around it",
-    Hint.OUTLINE: "a rough outline of it",
-    Hint.WORDS: "words for it",
-    Hint.CATEGORY: "its category",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +96,20 @@ class Selection:
     soft_edges: bool = False
 
     def __post_init__(self) -> None:
-        check_count("points", len(self.points), MAX_POINTS, f"points has {len(self.points)} entries")
-        check_count("outline", len(self.outline), MAX_CORNERS, f"outline has {len(self.outline)} corners")
+        check_count(
+            "points",
+            len(self.points),
+            MAX_POINTS,
+            sentence("{name} has {count} entries", name="points", count=len(self.points)),
+        )
+        check_count(
+            "outline",
+            len(self.outline),
+            MAX_CORNERS,
+            sentence("{name} has {count} corners", name="outline", count=len(self.outline)),
+        )
         if 0 < len(self.outline) < 3:
-            raise InvalidRequest("outline needs three corners or more.", field="outline")
+            raise InvalidRequest(sentence("outline needs three corners or more."), field="outline")
         check_text("words", self.words, MAX_WORDS_CHARACTERS)
         if self.tolerance is not None:
             check_range("tolerance", self.tolerance, 0, 255)
@@ -131,17 +133,25 @@ class Selection:
         if Hint.WORDS not in segmenter.reads:
             sent |= self.detection.changed
         if unread := sorted(sent - segmenter.reads):
-            read = (
-                f"it reads {' and '.join(sorted(segmenter.reads))}" if segmenter.reads else "it takes the image alone"
+            message = (
+                sentence(
+                    "The segmenter {name} does not read {hint}; it reads: {read}.",
+                    name=segmenter.name,
+                    hint=unread[0],
+                    read=", ".join(sorted(segmenter.reads)),
+                )
+                if segmenter.reads
+                else sentence(
+                    "The segmenter {name} does not read {hint}; it takes the image alone.",
+                    name=segmenter.name,
+                    hint=unread[0],
+                )
             )
-            message = f"The segmenter {segmenter.name} does not read {unread[0]}; {read}."
             raise InvalidRequest(message, code="field_invalid", field=unread[0])
         if segmenter.needs and not segmenter.needs & self.hints:
-            ways = [HOW_TO_MARK[hint] for hint in Hint if hint in segmenter.needs]
-            message = f"Mark the object: send {', or '.join(ways)}."
-            raise InvalidRequest(
-                message, code="field_missing", field=next(hint for hint in Hint if hint in segmenter.needs)
-            )
+            needed = [hint for hint in Hint if hint in segmenter.needs]
+            message = sentence("Mark the object: send {ways}.", ways=either(HOW_TO_MARK[hint] for hint in needed))
+            raise InvalidRequest(message, code="field_missing", field=needed[0])
 
     @property
     def objects(self) -> tuple[Point, ...]:
@@ -158,7 +168,7 @@ class Selection:
         try:
             return replace(self, box=self.box.clipped(Box.whole(image)))
         except InvalidRequest as error:
-            message = f"box lies outside the image, which is {image}."
+            message = sentence("box lies outside the image, which is {image}.", image=image)
             raise InvalidRequest(message, code="field_out_of_range", field="box") from error
 
 
@@ -166,8 +176,17 @@ def box_around(left: float, top: float, right: float, bottom: float) -> Box:
     """The pixels that a box with fractions touches. Raises InvalidRequest for an empty one."""
     edges = math.floor(left), math.floor(top), math.ceil(right), math.ceil(bottom)
     if edges[2] <= edges[0] or edges[3] <= edges[1]:
-        raise InvalidRequest("box is left, top, right, bottom; right and bottom must be larger.", field="box")
+        raise InvalidRequest(sentence("box is left, top, right, bottom; right and bottom must be larger."), field="box")
     return Box(*edges)
+
+
+HOW_TO_MARK = {
+    Hint.POINTS: sentence("a point on it"),
+    Hint.BOX: sentence("a box around it"),
+    Hint.OUTLINE: sentence("a rough outline of it"),
+    Hint.WORDS: sentence("words for it"),
+    Hint.CATEGORY: sentence("its category"),
+}
 
 
 class Segmenter(Protocol):
@@ -196,9 +215,11 @@ def check_side_ratio(image: Size, limit: int) -> None:
     limit: the pixels to which the network scales the longer side.
     """
     if image.longer > limit * min(image.width, image.height):
-        message = (
-            f"The image is {image}, too thin for this segmenter: the longer side may be at most {limit} times the "
-            "shorter one."
+        message = sentence(
+            "The image is {image}, too thin for this segmenter: the longer side may be "
+            "at most {limit} times the shorter one.",
+            image=image,
+            limit=limit,
         )
         raise InvalidRequest(message, code="field_out_of_range", field="image", limit=limit, actual=str(image))
 

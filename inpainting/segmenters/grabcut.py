@@ -17,6 +17,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.resizing import resize_pixels
+from inpainting.core.sentences import sentence
 from inpainting.segmenters import geodesic, walker
 from inpainting.segmenters.base import Candidate, Hint, Point, Selection, box_around
 
@@ -143,7 +144,7 @@ def bounds_of(corners: Sequence[tuple[float, float]], image: Box) -> Box:
     try:
         return box_around(left, top, max(right, left + 1), max(bottom, top + 1)).clipped(image)
     except InvalidRequest as error:
-        message = f"outline lies outside the image, which is {image.size}."
+        message = sentence("outline lies outside the image, which is {size}.", size=image.size)
         raise InvalidRequest(message, code="field_out_of_range", field="outline") from error
 
 

@@ -9,6 +9,7 @@ from importlib import import_module
 from inpainting import segmenters as package
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.families.declaration import SEGMENTATION
 from inpainting.segmenters.base import Segmenter
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
@@ -44,7 +45,11 @@ def find(name: str) -> Segmenter:
     if row is None:
         names = [*segmenters(), *(row.slug for row in catalog.tools(SEGMENTATION))]
         raise InvalidRequest(
-            f"There is no segmenter called “{name[:60]}”; the segmenters are: {', '.join(names)}.",
+            sentence(
+                "There is no segmenter called “{name}”; the segmenters are: {names}.",
+                name=name[:60],
+                names=", ".join(names),
+            ),
             code="segmenter_not_found",
             field="segmenter",
             actual=name[:60],

@@ -22,13 +22,14 @@ from inpainting.models import (
     Mask,
     ReferenceImage,
     SourceImage,
+    StepMask,
     UploadedImage,
 )
 from inpainting.models.images import StoredImage
 
 CHUNK_BYTES = 2**20
 MODELS: tuple[type[StoredImage], ...] = (
-    *(SourceImage, Mask, ReferenceImage, GeneratedImage, UploadedImage, DraftImage, Analysis, AnalysisMask),
+    *(SourceImage, Mask, ReferenceImage, GeneratedImage, UploadedImage, DraftImage, StepMask, Analysis, AnalysisMask),
 )
 
 

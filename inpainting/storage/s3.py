@@ -85,7 +85,11 @@ class S3ImageStorage(S3Storage, ImageStorage):  # type: ignore[misc]  # django-s
         https://docs.aws.amazon.com/boto3/latest/guide/clients.html#multithreading-or-multiprocessing-with-clients
         """
         return self._create_session().client(
-            "s3", region_name=self.region_name, endpoint_url=self.endpoint_url, config=self.client_config
+            "s3",
+            region_name=self.region_name,
+            endpoint_url=self.endpoint_url,
+            verify=self.verify,
+            config=self.client_config,
         )
 
     @property

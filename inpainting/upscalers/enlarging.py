@@ -18,6 +18,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.resampling import Axes, Axis, resample, sources_of
+from inpainting.core.sentences import sentence
 from inpainting.upscalers.base import OnWait, Tile, Upscaler
 
 COLOUR_SPREAD = 8
@@ -176,7 +177,12 @@ def enlarge_padded(upscaler: Upscaler, tile: Tile, on_wait: OnWait) -> Tile:
     expected = tiling.scale * sides[0], tiling.scale * sides[1], 3
     if enlarged.shape != expected or not np.isfinite(enlarged).all():
         raise EngineFailed(
-            f"The model {upscaler.label} returned {enlarged.shape}, not {expected}, or values that are not finite.",
+            sentence(
+                "The model {label} returned {shape}, not {expected}, or values that are not finite.",
+                label=upscaler.label,
+                shape=enlarged.shape,
+                expected=expected,
+            ),
             code="model_produced_invalid_output",
         )
     return enlarged[: tiling.scale * height, : tiling.scale * width]

@@ -132,6 +132,18 @@ def calls(
         BatchItem.objects.create(batch=again, index=1, name="", refusal=refusal)
         return posted(f"/api/batches/{again.pk}/retry/")
 
+    def stored_stack() -> Any:
+        sent = {"generation": str(done.pk)}
+        return alices_program.post("/api/stacks/", sent, content_type="application/json")
+
+    def stack_path() -> str:
+        return f"/api/stacks/{stored_stack().json()['id']}/"
+
+    def hidden_step() -> Any:
+        step = {"generation": str(done.pk), "hidden": True}
+        sent = {"revision": stored_stack().json()["revision"], "steps": [step]}
+        return alices_program.patch(stack_path(), sent, content_type="application/json")
+
     def find_mask() -> Any:
         disc = np.full((64, 96, 3), 110, np.uint8)
         cv2.circle(disc, (60, 35), 10, (220, 20, 20), -1)
@@ -150,6 +162,11 @@ def calls(
         "GET /api/engines/": lambda: alices_program.get("/api/engines/"),
         "GET /api/generations/": lambda: alices_program.get("/api/generations/"),
         "GET /api/generations/{id}/": lambda: alices_program.get(f"/api/generations/{done.pk}/"),
+        "GET /api/generations/{id}/stack/": lambda: alices_program.get(f"/api/generations/{done.pk}/stack/"),
+        "GET /api/stacks/{id}/": lambda: alices_program.get(stack_path()),
+        "PATCH /api/stacks/{id}/": hidden_step,
+        "POST /api/stacks/": stored_stack,
+        "POST /api/stacks/{id}/masks/": lambda: posted(f"{stack_path()}masks/", {"file": upload(mask_png)}),
         "GET /api/masks/": lambda: alices_program.get("/api/masks/"),
         "GET /api/masks/{id}/": lambda: alices_program.get(f"/api/masks/{find_mask().json()['id']}/"),
         "GET /api/models": lambda: alices_program.get("/api/models"),

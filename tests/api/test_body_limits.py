@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from io import BytesIO
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,7 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from rest_framework.exceptions import ParseError
 
-from dreamlayer_site.server.body_limit import max_body_bytes
+from dreamlayer_site.server.body_limit import BodyLimitMiddleware, max_body_bytes
 from inpainting.api import parsers
 from inpainting.core.errors import InvalidRequest
 
@@ -51,6 +52,32 @@ def test_other_routes_take_small_bodies(path: str) -> None:
     assert max_body_bytes(path) == 64 * 1024
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/api/v6/images/nowhere", 404), ("/rest_api/nowhere", 404), ("/nowhere", 404), ("/api/tickets/", 413)],
+)
+@pytest.mark.parametrize("head", [[(b"content-length", b"70000")], []], ids=["announced", "chunked"])
+async def test_a_large_body_to_a_path_that_leads_nowhere_is_a_404(
+    path: str, status: int, head: list[tuple[bytes, bytes]]
+) -> None:
+    sent: list[Any] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pass
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(70_000), "more_body": True}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": path, "headers": head}
+    await BodyLimitMiddleware(application)(scope, receive, send)
+    assert sent[0]["status"] == status
+    assert json.loads(sent[1]["body"])
+
+
 @pytest.mark.parametrize("value", [b"[],", b'{"a":1},', b"1,"])
 def test_json_of_many_values_is_refused_before_it_is_parsed(
     alices_program: Client, monkeypatch: pytest.MonkeyPatch, value: bytes
@@ -69,6 +96,9 @@ def test_nested_json_is_refused(alices_program: Client) -> None:
 def test_params_of_many_values_are_refused(alices_program: Client) -> None:
     answer = alices_program.post("/api/img2img", {"params": "[" * 20_001})
     assert (answer.status_code, answer.json()["code"]) == (400, "body_too_many_values")
+    body = b"params=" + b"[" * 20_001
+    status, problem = post(alices_program, "/api/img2img", body, "application/x-www-form-urlencoded")
+    assert (status, problem["code"]) == (400, "body_too_many_values")
 
 
 def test_an_urlencoded_form_of_many_escapes_is_refused(alices_program: Client) -> None:
@@ -83,6 +113,16 @@ def test_large_bodies_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     for size in (100, parsers.LARGE_BYTES):
         parsers.JsonObjectParser().parse(BytesIO(b" " * size + b"{}"))
     assert held == [False, True]
+
+
+def test_the_texts_of_a_large_form_are_counted_before_the_next_form_is_parsed(
+    alices_program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: dict[str, bool] = {}
+    counting = SimpleNamespace(count=lambda text: held.update({text.strip(): parsers._large_body.locked()}))
+    monkeypatch.setattr(parsers, "JSON_VALUES", counting)
+    alices_program.post("/api/img2img", {"params": "[]" + " " * parsers.LARGE_BYTES, "prompt": ["a", "b"]})
+    assert held == {"[]": True, "a": True, "b": True}
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,24 @@ def test_black_is_repainted_unless_the_polarity_is_inverted(
     assert not np.array_equal(painted[hole == 0], photo[hole == 0])
 
 
+@pytest.mark.parametrize("field", ["images", "image"])
+def test_the_image_is_repainted_where_it_is_transparent_itself(
+    alices_program: Client, photo: NDArray[np.uint8], hole: NDArray[np.uint8], field: str
+) -> None:
+    cut_out = upload(png(np.dstack([photo, 255 - hole])))
+    body = {field: cut_out, "prompt": "", "mask_polarity": "transparent_image_repaints"}
+    if field == "images":
+        assert alices_program.post("/api/batches/", body).status_code == 202
+        (result,) = Generation.objects.get().images.all()
+        painted = result.read().pixels
+    else:
+        content = alices_program.post("/api/img2img", body).json()
+        painted = pixels(Client().get(content["images"][0]).getvalue())
+    assert painted.shape == photo.shape, "it is opaque"
+    assert np.array_equal(painted[hole == 0], photo[hole == 0])
+    assert not np.array_equal(painted[hole > 0], photo[hole > 0])
+
+
 @pytest.mark.parametrize("is_json", [True, False])
 def test_fields_that_the_api_does_not_have_are_named(
     alices_program: Client, body: dict[str, Any], photo_png: bytes, mask_png: bytes, is_json: bool

@@ -194,6 +194,31 @@ async def test_a_disconnect_ends_the_wait_but_not_the_generation(call: Call) -> 
     assert generation.status == "queued"
 
 
+@pytest.mark.parametrize(
+    ("revision", "key", "ends"),
+    [
+        ("2026-07-28", {}, "cancelled"),
+        ("2026-07-28", {"Idempotency-Key": "once"}, "queued"),
+        ("2025-11-25", {}, "queued"),
+    ],
+)
+async def test_a_disconnect_cancels_a_call_where_the_revision_of_its_protocol_says_so(
+    alices_key: str, photo_png: bytes, mask_png: bytes, revision: str, key: dict[str, str], ends: str
+) -> None:
+    known = {"protocolVersion": revision, "clientCapabilities": {}} if revision == "2026-07-28" else {}
+    meta = {f"io.modelcontextprotocol/{name}": value for name, value in known.items()}
+    arguments = {"image": text(photo_png), "mask": text(mask_png)}
+    params = {"name": "erase", "arguments": arguments, "_meta": meta}
+    headers = {"MCP-Protocol-Version": revision, "Mcp-Method": "tools/call", "Mcp-Name": "erase", **key}
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    caller = Caller(alices_key, body, "/mcp", **headers)
+    generation = await caller.start()
+    await caller.send_input({"type": "http.disconnect"})
+    await caller.wait(PATIENCE_SECONDS)
+    await generation.arefresh_from_db()
+    assert generation.status == ends
+
+
 @pytest.mark.parametrize(("key", "ends"), [("", "cancelled"), ("once", "queued")])
 async def test_a_disconnect_cancels_a_selection_that_no_later_request_names(
     alices_key: str, photo_png: bytes, settings: Any, monkeypatch: pytest.MonkeyPatch, key: str, ends: str

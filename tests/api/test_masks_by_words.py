@@ -56,6 +56,17 @@ def test_the_fields_of_detection_change_the_mask(alices_program: Client, fields:
         assert np.array_equal(np.asarray(mask), expected.mask)
 
 
+def test_a_plan_selects_by_words_what_the_stored_mask_selects(alices_program: Client) -> None:
+    def mask_of(**sent: Any) -> str:
+        body = {"input_image": text(png(PHOTO)), "prompt": "", **sent}
+        answer = alices_program.post("/api/plan/", body, content_type="application/json")
+        assert answer.status_code == 200, answer.content
+        return str(answer.json()["mask"])
+
+    stored = find(alices_program, **EVERY).json()["id"]
+    assert mask_of(select={"words": "cup", "segmenter": DETECTOR, **EVERY}) == mask_of(mask=stored)
+
+
 def test_nothing_is_found_above_a_threshold(alices_program: Client) -> None:
     answer = find(alices_program, box_threshold=1)
     assert (answer.status_code, answer.json()["area"], answer.json()["score"]) == (200, 0, None)

@@ -27,6 +27,8 @@ from accounts.models import User
 from inpainting.api.media.links import SIGNER
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.image import CanonicalImage
+from inpainting.core.masks import MaskPolarity
+from inpainting.generations import stacks
 from inpainting.generations.uploads import store_mask
 from inpainting.models import Batch, Generation, WebhookDelivery
 from tests.api.bodies import text
@@ -57,16 +59,21 @@ OPERATIONS = [
     "GET /api/generations/{id}/source/",
     "GET /api/generations/{id}/source/preview/",
     "GET /api/generations/{id}/source/thumbnail/",
+    "GET /api/generations/{id}/stack/",
     "GET /api/generations/{id}/{name}/",
     "GET /api/generations/{id}/{name}/preview/",
     "GET /api/masks/",
     "GET /api/masks/{id}/",
     "GET /api/masks/{id}/file/",
     "GET /api/models",
+    "GET /api/stacks/{id}/",
+    "GET /api/stacks/{id}/image/",
+    "GET /api/stacks/{id}/masks/{mask}/",
     "GET /api/usage/",
     "GET /api/webhooks/deliveries/",
     "GET /api/webhooks/secret/",
     "GET /images/{token}.{extension}",
+    "PATCH /api/stacks/{id}/",
     "POST /api/analyses/{id}/cancel/",
     "POST /api/batches/",
     "POST /api/batches/{id}/cancel/",
@@ -79,6 +86,8 @@ OPERATIONS = [
     "POST /api/masks/",
     "POST /api/masks/operations/",
     "POST /api/plan/",
+    "POST /api/stacks/",
+    "POST /api/stacks/{id}/masks/",
     "POST /api/tickets/",
     "POST /api/upload-mask",
     "POST /api/upscale",
@@ -140,7 +149,7 @@ def test_fields_have_ranges_in_the_form_and_none_in_json(document: dict[str, Any
         assert sorted(document["components"]["schemas"][name]["required"]) == required, "a mask may be left out"
     polarity = document["components"]["schemas"]["MaskPolarity"]
     assert form["mask_polarity"]["$ref"] == "#/components/schemas/MaskPolarity"
-    assert polarity["enum"] == ["black_repaints", "white_repaints", "transparent_repaints"]
+    assert polarity["enum"] == list(MaskPolarity)
     assert all(value.get("description") for value in form.values())
     lora = document["components"]["schemas"]["LoraEntry"]["properties"]
     for slug in (form["embeddings"]["items"], lora["slug"]):
@@ -197,6 +206,10 @@ def path_parameters(
         done, batch, ids = objects()
         if "analyses" in operation:
             return {"id": str(analyses.queued(alice, photo_png).pk)}
+        if "stacks" in operation:
+            row = stacks.store(alice, done).row
+            assert row is not None
+            return {"id": str(row.pk), "mask": str(stacks.store_mask(alice, np.zeros((8, 8), np.uint8)).pk)}
         if "masks" in operation:
             found = {"segmenter": "grabcut", "box": [0, 0, 8, 8], "area": 64, "score": None}
             return {"id": str(store_mask(alice, np.full((8, 8), 255, np.uint8), found).pk)}
@@ -249,6 +262,8 @@ def test_every_answer_matches_the_schema(
             generated = case.body if isinstance(case.body, dict) else {}
             case.media_type = case.media_type or "application/json"
             case.body = {"image": sent(photo_png), "points": "[[50, 30]]", **within_photo(generated)}
+        if "/api/stacks/" in name and isinstance(case.body, dict) and mode is GenerationMode.POSITIVE:
+            case.body |= steps_of(path_parameters("GET /api/generations/{id}/")["id"], case.body)
         if "sha256" in (case.path_parameters or {}) and case.method == "PUT" and mode is GenerationMode.POSITIVE:
             case.body = photo_png
         if mode is GenerationMode.POSITIVE and "Idempotency-Key" in (case.headers or {}):
@@ -278,6 +293,13 @@ def can_be_invalid(operation: dict[str, Any]) -> bool:
     return "requestBody" in operation or bool(demanding)
 
 
+def steps_of(generation: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The values of a generated body about a stack that a schema cannot express: a generation of the user's."""
+    if "steps" in body:
+        return {"revision": 1, "steps": [{"generation": generation}]}
+    return {"generation": generation, "image": 0} if "generation" in body else {}
+
+
 def within_photo(body: dict[str, Any]) -> dict[str, Any]:
     """A generated selection without ids of images, in place of which the photo is sent, and with a box in that."""
     fields = {key: value for key, value in body.items() if key not in ("image", "points", "source", "picture")}
@@ -297,13 +319,16 @@ def completed_body(body: dict[str, Any], image: str | bytes, mask: str | bytes) 
         completed["mask"] = mask  # optional only with models that are not installed here
         if completed.get("prompt") is None:  # which a plan without an image may leave out
             completed["prompt"] = "a lawn"
+    if "select" in completed:  # in place of the mask, and its values depend on the photo
+        completed["select"] = '{"points": [[50, 30]], "segmenter": "colour"}'
+        completed.pop("mask", None)
     marked = {"image_size": [64, 48], "mask_box": [8, 8, 24, 24]}  # the box lies in the image
     completed |= {field: value for field, value in marked.items() if field in completed}
     if "images" in completed:
         completed["masks"] = [mask]  # likewise
     if "operations" in completed:
         completed["operations"] = '[{"name": "grow", "pixels": 3}]'  # some need pixels, others a mask of this size
-    if completed.get("mask_polarity") == "transparent_repaints" and set(completed) <= MASK_OPERATIONS:
+    if str(completed.get("mask_polarity")).startswith("transparent") and set(completed) <= MASK_OPERATIONS:
         del completed["mask_polarity"]  # the mask has no alpha
     completed |= {name: "https://alice.example/hook" for name in ("url", "webhook_url") if name in completed}
     if completed.get("prompt") == "":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,18 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from numpy.typing import NDArray
+from pytest_django import Settings
 
 from accounts.models import User
 from inpainting.core.codecs import decode_image, encode_png
+from inpainting.core.errors import ModelRequired
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
+from inpainting.core.inputs import upscale_request
+from inpainting.core.request import PaintSettings
+from inpainting.engines.upscaling import UPSCALE
 from inpainting.models import Generation, LedgerEntry, Status, UserLimits
+from inpainting.planning import planner
 from inpainting.upscalers.enlarging import Enlargement
 from inpainting.upscalers.lanczos import Lanczos
 from inpainting.worker import run as running
@@ -204,3 +211,14 @@ def test_history_and_the_page_of_the_generation_say_what_was_done(
     assert "Mask: white" not in page
     assert "Seam score" not in page
     assert "Upscale" in client.get("/history/").content.decode()
+
+
+@pytest.mark.parametrize("required", [False, True])
+def test_another_service_enlarges_without_a_diffusion_model(
+    photo: NDArray[np.uint8], settings: Settings, required: bool
+) -> None:
+    settings.COMPAT_REQUIRE_DIFFUSION = required
+    request = upscale_request(CanonicalImage(photo), Size(192, 128), PaintSettings())
+    assert planner().plan_of_service(request, UPSCALE.name).engine is UPSCALE
+    with pytest.raises(ModelRequired):
+        planner().plan_of_service(replace(request, enlarged_to=None))

@@ -16,6 +16,7 @@ from PIL import Image
 
 from inpainting.core.codecs import decode_image
 from tests.commands.running import inpaint
+from tests.conftest import png
 from tests.core import heifs, hostile, tiffs
 from tests.support import tiny_checker
 from tests.support.catalog_entries import add_model
@@ -46,6 +47,16 @@ def test_it_reads_a_mask_of_the_other_polarity(folder: Path, photo: NDArray[np.u
     again = folder / "again.png"
     inpaint(folder / "images/a.png", folder / "masks/a_mask.png", "-o", again, "--seed", 3)
     assert out.read_bytes() == again.read_bytes()
+
+
+def test_it_paints_where_the_image_is_transparent(
+    folder: Path, photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    (folder / "cut.png").write_bytes(png(np.dstack([photo, 255 - hole])))
+    out = folder / "out.png"
+    inpaint(folder / "cut.png", "-o", out, "--mask-polarity", "transparent_image_repaints")
+    assert np.array_equal(pixels(out)[hole == 0], photo[hole == 0])
+    assert not np.array_equal(pixels(out)[hole > 0], photo[hole > 0])
 
 
 def test_it_outpaints_without_a_mask(folder: Path, photo: NDArray[np.uint8]) -> None:

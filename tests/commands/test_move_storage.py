@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from tests.support.services import BUCKET, S3, s3_server
+from tests.support.services import S3, s3_server
 
 NAMES = {f"mask/{number:02x}/{number}.png" for number in range(12)}
 
@@ -48,10 +48,10 @@ def test_a_folder_moves_to_a_bucket_and_back(s3: S3, folder: Path, tmp_path: Pat
 
 
 def test_an_interrupted_move_continues_with_what_is_missing(s3: S3, folder: Path) -> None:
-    s3.client.put_object(Bucket=BUCKET, Key="mask/00/0.png", Body=b"mask/00/0.png")
-    s3.client.put_object(Bucket=BUCKET, Key="mask/01/1.png", Body=b"a part")
+    s3.client.put_object(Bucket=s3.name, Key="mask/00/0.png", Body=b"mask/00/0.png")
+    s3.client.put_object(Bucket=s3.name, Key="mask/01/1.png", Body=b"a part")
     assert move(folder.as_uri(), s3.url) == "Copied 11 files.\n"
-    assert s3.client.get_object(Bucket=BUCKET, Key="mask/01/1.png")["Body"].read() == b"mask/01/1.png"
+    assert s3.client.get_object(Bucket=s3.name, Key="mask/01/1.png")["Body"].read() == b"mask/01/1.png"
     assert move(folder.as_uri(), s3.url) == "Copied 0 files.\n"
 
 

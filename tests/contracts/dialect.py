@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
+from inpainting.core.codecs import decode_image
+from inpainting.generations import submit
 from inpainting.models import Generation, Status, UserLimits
 from tests.conftest import png
 
@@ -21,6 +23,11 @@ class DialectContract:
     dialect: ClassVar[str]
     """Its name, which is the `service` of its generations."""
     failure_status: ClassVar[int] = 500
+    bad_image_status: ClassVar[int] = 400
+    """For a file that is no image, and for one with too many pixels."""
+    cancelled_status: ClassVar[int] = 409
+    """409 has the shape of errors; the services with another status describe the ended task."""
+    unknown_model_statuses: ClassVar[range] = range(400, 500)
     key_statuses: ClassVar[tuple[int, int, int]] = (401, 401, 403)
     """Without a key, with a wrong one, and with one that lacks the scope."""
     below_the_prefix: ClassVar[str]
@@ -29,6 +36,10 @@ class DialectContract:
     def send(self, client: Client, photo: bytes, mask: bytes, *, seed: int = 7, **headers: str) -> Any:
         """Ask for an inpainting. mask: a PNG whose white is repainted."""
         raise NotImplementedError
+
+    def send_with_model(self, client: Client, photo: bytes, mask: bytes, name: str) -> Any:
+        """Ask for an inpainting by the model of this name; None where requests do not name a model."""
+        return None
 
     def result(self, response: Any) -> object:
         """What names the result of a response that is complete."""
@@ -45,6 +56,48 @@ class DialectContract:
     def white(self, hole: NDArray[np.uint8]) -> bytes:
         return png(hole)
 
+    def test_what_the_mask_marks_is_repainted_and_nothing_else(
+        self, alices_key: str, photo_png: bytes, white: bytes
+    ) -> None:
+        self.result(self.send(self.program(alices_key), photo_png, white))
+        generation = Generation.objects.get()
+        assert generation.mask is not None
+        marked = np.asarray(generation.mask.read().pixels, np.uint8) > 127
+        sent = np.asarray(decode_image(white).image.pixels, np.uint8) > 127
+        assert marked.mean() == pytest.approx(sent.mean(), rel=0.2)
+        assert marked[marked.shape[0] * 30 // 64, marked.shape[1] * 50 // 96, 0], "the middle of the hole"
+        assert generation.images.get().outside_mask_changed_pixels == 0
+
+    def test_a_file_that_is_no_image_is_refused(self, alices_key: str, photo_png: bytes, white: bytes) -> None:
+        self.check_error(self.send(self.program(alices_key), photo_png[:300], white), self.bad_image_status)
+        assert not Generation.objects.exists()
+
+    def test_an_image_with_too_many_pixels_is_refused(
+        self, alices_key: str, photo_png: bytes, white: bytes, settings: Settings
+    ) -> None:
+        settings.MAX_MEGAPIXELS = 0.001
+        self.check_error(self.send(self.program(alices_key), photo_png, white), self.bad_image_status)
+        assert not Generation.objects.exists()
+
+    def test_a_generation_that_is_cancelled_meanwhile_is_no_result(
+        self, alices_key: str, photo_png: bytes, white: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(submit, "notify_workers", lambda queue: Generation.objects.get().cancel())
+        response = self.send(self.program(alices_key), photo_png, white)
+        assert response.status_code == self.cancelled_status, response.content
+        if self.cancelled_status == DialectContract.cancelled_status:
+            self.check_error(response, self.cancelled_status)
+        assert Generation.objects.get().status == Status.CANCELLED
+
+    def test_an_idempotency_key_is_of_one_account(
+        self, alices_key: str, bob: User, photo_png: bytes, white: bytes
+    ) -> None:
+        headers = dict[str, Any]({"Idempotency-Key": "one"})
+        for key in (alices_key, ApiKey.issue(bob)[1]):
+            self.result(self.send(self.program(key), photo_png, white, **headers))
+        owners = set(Generation.objects.values_list("owner__email", flat=True))
+        assert owners == {"alice@example.com", bob.email}
+
     def test_a_repeated_idempotency_key_paints_once(self, alices_key: str, photo_png: bytes, white: bytes) -> None:
         program, headers = self.program(alices_key), dict[str, Any]({"Idempotency-Key": "one"})
         first, again = (self.result(self.send(program, photo_png, white, **headers)) for _ in range(2))
@@ -58,6 +111,19 @@ class DialectContract:
         settings.COMPAT_REQUIRE_DIFFUSION = True
         self.check_error(self.send(self.program(alices_key), photo_png, white), 503)
         assert not Generation.objects.exists()
+
+    def test_the_server_chooses_for_an_unknown_model_where_the_site_lets_it_and_says_so(
+        self, alices_key: str, photo_png: bytes, white: bytes, settings: Settings
+    ) -> None:
+        program = self.program(alices_key)
+        refused = self.send_with_model(program, photo_png, white, "midjourney")
+        if refused is None:
+            pytest.skip("its requests name no model")
+        assert refused.status_code in self.unknown_model_statuses
+        settings.COMPAT_ANY_MODEL = [self.dialect]
+        self.result(self.send_with_model(program, photo_png, white, "midjourney"))
+        (warning,) = [text for text in Generation.objects.get().warnings if "midjourney" in text]
+        assert "the server chose" in warning
 
     def test_a_mask_over_everything_needs_a_model(self, alices_key: str, photo_png: bytes) -> None:
         everything = png(np.full((64, 96), 255, np.uint8))

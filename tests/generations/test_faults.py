@@ -282,7 +282,7 @@ def test_a_generation_that_waits_for_the_database_is_not_requeued(
     def poll() -> None:
         lock.rollback()
         Generation.objects.update(lease_until="2020-01-01T00:00:00Z")
-        poller.poll()
+        poller.return_abandoned()
 
     during_a_database_wait(monkeypatch, poll)
     after_the_start(monkeypatch, lambda: lock.execute("BEGIN EXCLUSIVE"))

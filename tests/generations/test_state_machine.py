@@ -90,12 +90,18 @@ class GenerationLifeCycle(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
+        """The process crashes, and the next one requeues what it ran."""
+        for generation in Generation.objects.filter(owner=self.owner, status=Status.RUNNING):
+            generation.requeue()
+
+    @rule()
+    def lose_the_machine(self) -> None:
         """Every worker dies, the leases expire, and the poller requeues."""
         Generation.objects.filter(owner=self.owner, status=Status.RUNNING).update(
             lease_until=timezone.now() - timedelta(hours=1)
         )
         for generation in Generation.abandoned(grace_seconds=1):
-            generation.requeue()
+            generation.release()
 
     @invariant()
     def a_final_status_never_changes(self) -> None:

@@ -170,7 +170,7 @@ def test_a_segmenter_refuses_a_selection_without_the_object_and_hints_that_it_do
     ) as refused:
         candidates_of(GRABCUT, photo, Selection((Point(3, 3, is_object=False),)))
     assert (refused.value.code, refused.value.field) == ("field_missing", "points")
-    with pytest.raises(InvalidRequest, match="grabcut does not read words; it reads box and outline and points"):
+    with pytest.raises(InvalidRequest, match="grabcut does not read words; it reads: box, outline, points"):
         candidates_of(GRABCUT, photo, Selection((Point(3, 3),), words="cup"))
 
 

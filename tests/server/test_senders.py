@@ -10,12 +10,14 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
+from dreamlayer_site.path_tokens import without_token
 from dreamlayer_site.server.senders import Sender, sender_of
 from inpainting.api.dialects import registered_dialects
 
 pytestmark = pytest.mark.django_db
 
 NATIVE, SD_INPAINT, MODELSLAB = "/api/img2img", "/sd-inpaint/inpaint", "/api/v6/images/inpaint"
+AUTOMATIC1111 = "/sdapi/v1/img2img"
 FOOOCUS, DEEP_IMAGE = "/v1/engine/generate", "/rest_api/process_result"
 
 
@@ -95,6 +97,12 @@ def test_the_local_user_is_known_on_this_machine_alone(settings: Settings) -> No
     assert sender_of(head()) == Sender(known=True)
     assert refused(sender_of({**head(), "client": ["192.0.2.1", 50_000]}))[0] == 401
     assert refused(sender_of(head(origin="https://elsewhere.example")))[1]["code"] == "csrf"
+
+
+def test_a_path_token_is_known(alice: User) -> None:
+    token = ApiKey.issue(alice, service="automatic1111")[1]
+    assert sender_of(without_token(head(f"/t/{token}{AUTOMATIC1111}"))) == Sender(known=True)
+    assert refused(sender_of(without_token(head(f"/t/wrong{AUTOMATIC1111}"))))[0] == 401
 
 
 def test_a_dialect_says_that_its_key_is_in_the_body() -> None:

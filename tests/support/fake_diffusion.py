@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.diffusion.engine import Diffusion
-from inpainting.models import InferenceModel
+from inpainting.models import InferenceModel, Lora
 from tests.support import scratch
 from tests.support.adapter_folders import ip_adapter, network
 from tests.support.catalog_entries import add_model
@@ -34,6 +34,18 @@ def install_models() -> None:
 
 
 @cache
+def install_models_and_adapters(folder: Path) -> None:
+    """Install what `install_models` does, and the LoRA `ink` and the VAE `small` of the family of the tiny model.
+
+    folder: for the files of the VAE.
+    """
+    install_models()
+    ink = Lora.objects.create(slug="ink", label="Ink", family="sd", sha256="0" * 64, size_bytes=1)
+    ink.path.parent.mkdir(parents=True)
+    ink.path.touch()
+    add_model("small", network(folder / "small", _class_name="AutoencoderTiny"), "--kind", "vae")
+
+
 def added_models() -> tuple[Path, list[dict[str, Any]]]:
     """The files and the rows of these models as the commands add them, which takes longer than most tests."""
     folder = Path(scratch.folder("dreamlayer-models-"))

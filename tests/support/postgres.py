@@ -11,6 +11,9 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import LiteralString
+
+import psycopg
 
 from tests.support.ports import free_port
 
@@ -22,15 +25,18 @@ def binaries() -> Path | None:
     """The folder of initdb and pg_ctl, or None where PostgreSQL is not installed."""
     found = shutil.which("initdb")
     if found:
-        return Path(found).parent
+        return Path(found).resolve().parent
     versions = sorted(DEBIAN.glob("*/bin/initdb"))
     return versions[-1].parent if versions else None
 
 
 class Server:
-    """A server that ends with this process; `kill` and `start` let it crash and come back."""
+    """A server that ends with this process; `kill` and `start` let it crash and come back.
 
-    def __init__(self) -> None:
+    primary: of which this is a standby, by streaming replication.
+    """
+
+    def __init__(self, *, primary: Server | None = None) -> None:
         folder = binaries()
         if folder is None:
             raise RuntimeError(
@@ -43,7 +49,11 @@ class Server:
         self.user = "postgres" if os.geteuid() == 0 else None
         if self.user:
             shutil.chown(self.data, self.user)
-        self.run(str(folder / "initdb"), "-D", str(self.data), "-A", "trust", "-U", "dreamlayer", "--no-sync")
+        if primary is None:
+            self.run(str(folder / "initdb"), "-D", str(self.data), "-A", "trust", "-U", "dreamlayer", "--no-sync")
+        else:
+            copy = ["-D", str(self.data), "-d", primary.url, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"]
+            self.run(str(folder / "pg_basebackup"), *copy)
         self.control = [str(folder / "pg_ctl"), "-D", str(self.data), "-w", "-l", str(self.data / "log")]
         self.start()
         atexit.register(self.remove)
@@ -69,8 +79,19 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
+    def promote(self) -> None:
+        """End the replication: this standby accepts writes from now on."""
+        self.run(*self.control, "promote")
+
+    def set(self, name: LiteralString, value: LiteralString) -> None:
+        """Change a setting of the running server."""
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(f"ALTER SYSTEM SET {name} = {value}")
+            connection.execute("SELECT pg_reload_conf()")
+
     def remove(self) -> None:
-        self.run(*self.control, "-m", "immediate", "stop")
+        with suppress(subprocess.CalledProcessError):  # killed
+            self.run(*self.control, "-m", "immediate", "stop")
         shutil.rmtree(self.data, ignore_errors=True)
 
 

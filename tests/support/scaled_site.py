@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
@@ -78,6 +78,18 @@ class Site:
 
     def wait_for_success(self, url: str) -> None:
         self.web.wait_until(lambda: self.has_succeeded(url))
+
+    def all_succeed_at_the_first_attempt(self, urls: Collection[str]) -> bool:
+        """Wait for all; return whether no second attempt or crash was counted, and each has one result."""
+        for url in urls:
+            self.wait_for_success(url)
+        counts = "SELECT DISTINCT attempts, crashes, run_alone FROM inpainting_generation WHERE id = ANY(%s)"
+        images = (
+            "SELECT count(*), count(DISTINCT generation_id) FROM inpainting_generatedimage "
+            "WHERE generation_id = ANY(%s)"
+        )
+        every = len(urls)
+        return self.rows(counts, ids(urls)) == [(1, 0, False)] and self.rows(images, ids(urls)) == [(every, every)]
 
     def rows(self, query: LiteralString, *parameters: object) -> list[Any]:
         with psycopg.connect(self.environment["DREAMLAYER_DATABASE_URL"]) as connection:

@@ -135,6 +135,50 @@ def deep_image(caller: Caller, *, polls: bool) -> bytes:
     return caller.send("GET", found["result_url"]).content
 
 
+def openai(caller: Caller, *, form: str) -> bytes:
+    """form: `url` or `b64_json`."""
+    files = {"image[]": ("a.png", caller.photo, "image/png"), "mask": ("m.png", png(white_mask()), "image/png")}
+    fields = {"model": "dall-e-2", "prompt": "a lawn", "mask_polarity": "white_repaints", "response_format": form}
+    (found,) = caller.send("POST", "/v1/images/edits", files=files, data=fields).json()["data"]
+    return caller.send("GET", found["url"]).content if form == "url" else base64.b64decode(found["b64_json"])
+
+
+def huggingface(caller: Caller) -> bytes:
+    parameters = {"prompt": "a lawn", "mask_image": base64_of(png(white_mask()))}
+    body = {"inputs": base64_of(caller.photo), "parameters": parameters}
+    return caller.send("POST", "/hf/auto", json=body).content
+
+
+def iopaint(caller: Caller) -> bytes:
+    body = {"image": base64_of(caller.photo), "mask": base64_of(png(white_mask()))}
+    return caller.send("POST", "/api/v1/inpaint", json=body).content
+
+
+def automatic1111(caller: Caller) -> bytes:
+    body = {"init_images": [base64_of(caller.photo)], "mask": base64_of(png(white_mask())), "prompt": "a lawn"}
+    return base64.b64decode(caller.send("POST", "/sdapi/v1/img2img", json=body).json()["images"][0])
+
+
+def mcp(caller: Caller, *, stateless: bool) -> bytes:
+    """stateless: whether the call is in the revision without a handshake."""
+    arguments = {"image": base64_of(caller.photo), "mask": base64_of(png(white_mask())), "prompt": "a lawn"}
+    params: dict[str, Any] = {"name": "fill", "arguments": arguments}
+    headers = {"MCP-Protocol-Version": "2025-11-25"}
+    if stateless:
+        headers = {"MCP-Protocol-Version": "2026-07-28", "Mcp-Method": "tools/call", "Mcp-Name": "fill"}
+        known = {"protocolVersion": "2026-07-28", "clientCapabilities": {}}
+        params["_meta"] = {f"io.modelcontextprotocol/{name}": value for name, value in known.items()}
+    while True:
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+        result = caller.send("POST", "/mcp", json=body, headers=headers).json()["result"]
+        assert not result["isError"], result
+        about = json.loads(result["content"][0]["text"])
+        if about["status"] == "succeeded":
+            return caller.send("GET", about["images"][0]).content
+        params |= {"name": "result", "arguments": {"id": about["id"]}}
+        headers |= {"Mcp-Name": "result"} if stateless else {}
+
+
 CALLS: dict[str, Callable[[Caller], bytes]] = {
     "native": lambda caller: native(caller, polls=False),
     "native, polling": lambda caller: native(caller, polls=True),
@@ -144,5 +188,12 @@ CALLS: dict[str, Callable[[Caller], bytes]] = {
     "fooocus, polling": lambda caller: fooocus(caller, polls=True),
     "deep-image": lambda caller: deep_image(caller, polls=False),
     "deep-image, polling": lambda caller: deep_image(caller, polls=True),
+    "openai": lambda caller: openai(caller, form="b64_json"),
+    "openai, link": lambda caller: openai(caller, form="url"),
+    "huggingface": huggingface,
+    "iopaint": iopaint,
+    "automatic1111": automatic1111,
+    "mcp": lambda caller: mcp(caller, stateless=True),
+    "mcp, earlier": lambda caller: mcp(caller, stateless=False),
 }
 """Each calls a service and returns the bytes of the result."""

@@ -27,19 +27,28 @@ from tests.support.ports import free_port
 
 DEBIAN_RABBITMQ = Path("/usr/lib/rabbitmq/lib")
 DRIP_SECONDS = 0.1
-BUCKET, KEY, SECRET = "pictures", "a-key", "a-secret"
+KEY, SECRET = "a-key", "a-secret"
 
 
 class Redis:
-    """A Redis server without files."""
+    """A Redis server without files.
 
-    def __init__(self) -> None:
+    certificate: a folder with certificate.pem and key.pem, with which it also speaks TLS, at localhost.
+    """
+
+    def __init__(self, *, certificate: Path | None = None) -> None:
         program = shutil.which("redis-server")
         if program is None:
             pytest.skip("Redis is not installed (Debian: apt install redis-server)")
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self.command = [program, "--port", str(self.port), "--save", "", "--bind", "127.0.0.1"]
+        if certificate is not None:
+            tls_port = free_port()
+            self.tls_url = f"rediss://localhost:{tls_port}/0"
+            self.command += ["--tls-port", str(tls_port), "--tls-auth-clients", "no"]
+            self.command += ["--tls-cert-file", str(certificate / "certificate.pem")]
+            self.command += ["--tls-key-file", str(certificate / "key.pem"), "--tls-ca-cert-dir", str(certificate)]
         self.start()
 
     def start(self) -> None:
@@ -55,8 +64,8 @@ class Redis:
 
 
 @contextmanager
-def redis_server() -> Iterator[Redis]:
-    server = Redis()
+def redis_server(*, certificate: Path | None = None) -> Iterator[Redis]:
+    server = Redis(certificate=certificate)
     try:
         yield server
     finally:
@@ -64,9 +73,12 @@ def redis_server() -> Iterator[Redis]:
 
 
 class RabbitMQ:
-    """A RabbitMQ server with its files in `folder`."""
+    """A RabbitMQ server with its files in `folder`.
 
-    def __init__(self, folder: Path) -> None:
+    certificate: a folder with certificate.pem and key.pem, with which it also speaks TLS, at localhost.
+    """
+
+    def __init__(self, folder: Path, *, certificate: Path | None = None) -> None:
         self.program = shutil.which("rabbitmq-server", path=os.pathsep.join(map(str, DEBIAN_RABBITMQ.glob("*/sbin"))))
         if self.program is None:
             pytest.skip("RabbitMQ is not installed (Debian: apt install rabbitmq-server)")
@@ -88,6 +100,14 @@ class RabbitMQ:
             "RABBITMQ_CONF_ENV_FILE": nowhere,
             "RABBITMQ_CONFIG_FILE": nowhere,
         }
+        if certificate is not None:
+            tls_port = free_port()
+            self.tls_url = f"amqps://guest:guest@localhost:{tls_port}//"
+            (folder / "tls.conf").write_text(
+                f"listeners.ssl.default = 127.0.0.1:{tls_port}\n"
+                f"ssl_options.certfile = {certificate}/certificate.pem\nssl_options.keyfile = {certificate}/key.pem\n"
+            )
+            self.environment["RABBITMQ_CONFIG_FILE"] = str(folder / "tls.conf")
         # Erlang's name server: one that RabbitMQ starts would outlive it.
         self.names = subprocess.Popen(["epmd"], env=self.environment)
         self.start()
@@ -116,8 +136,8 @@ class RabbitMQ:
 
 
 @contextmanager
-def rabbitmq_server(folder: Path) -> Iterator[RabbitMQ]:
-    server = RabbitMQ(folder)
+def rabbitmq_server(folder: Path, *, certificate: Path | None = None) -> Iterator[RabbitMQ]:
+    server = RabbitMQ(folder, certificate=certificate)
     try:
         yield server
     finally:
@@ -169,20 +189,26 @@ class PgBouncer(Server):
 
 
 class Nginx(Server):
-    """server: the content of its `server` block, without `listen`. http: what is outside of it. folder: its files."""
+    """server: the content of its `server` block, without `listen`. http: what is outside of it. folder: its files.
 
-    def __init__(self, folder: Path, server: str, *, http: str = "") -> None:
+    tls: whether it listens for TLS, with the certificate that `server` names.
+    """
+
+    def __init__(
+        self, folder: Path, server: str, *, http: str = "", port: int | None = None, tls: bool = False
+    ) -> None:
         program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
         if program is None:
             pytest.skip("nginx is not installed (Debian: apt install nginx-light)")
-        port = free_port()
+        port = port or free_port()
+        listen = f"listen 127.0.0.1:{port}{' ssl' if tls else ''};"
         kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in kinds)
         (folder / "nginx.conf").write_text(
             f"daemon off; pid {folder}/nginx.pid; {'user root;' if os.geteuid() == 0 else ''} events {{}}"
-            f"http {{ access_log off; {temporary} {http} server {{ listen 127.0.0.1:{port}; {server} }} }}"
+            f"http {{ access_log off; {temporary} {http} server {{ {listen} {server} }} }}"
         )
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"https://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
         command = [program, "-e", "stderr", "-p", str(folder), "-c", str(folder / "nginx.conf")]
         super().__init__(command, port, folder / "nginx.log")
 
@@ -197,8 +223,8 @@ def pgbouncer(database_url: str, folder: Path, *, connections: int) -> Iterator[
 
 
 @contextmanager
-def nginx(folder: Path, server: str, *, http: str = "") -> Iterator[Nginx]:
-    front = Nginx(folder, server, http=http)
+def nginx(folder: Path, server: str, *, http: str = "", port: int | None = None, tls: bool = False) -> Iterator[Nginx]:
+    front = Nginx(folder, server, http=http, port=port, tls=tls)
     try:
         yield front
     finally:
@@ -210,23 +236,36 @@ def is_listening(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def shipped_nginx(folder: Path, ports: Iterable[int]) -> AbstractContextManager[Nginx]:
-    """The nginx of compose.yaml, but without TLS, and with web processes at these ports of this machine."""
+def shipped_nginx(
+    folder: Path, ports: Iterable[int], *, port: int | None = None, certificate: Path | None = None
+) -> AbstractContextManager[Nginx]:
+    """The nginx of compose.yaml with web processes at these ports of this machine.
+
+    port: at which it listens. certificate: a folder with certificate.pem and key.pem; without it, it speaks plain HTTP.
+    """
     http, _, server = (ROOT / "deploy/nginx.conf").read_text().partition("server {\n    listen")
     found = re.search(r"    server web:8000 resolve (.*)\n", http)
     assert found is not None
     http = http.replace(found[0], "".join(f"    server 127.0.0.1:{port} {found[1]}\n" for port in ports))
     http = re.sub(r"resolver .*\n", "", http)  # Docker's
-    server = re.sub(r" *(443 ssl|http2|server_name|ssl_\w+)\b.*\n", "", server).rstrip().removesuffix("}")
-    return nginx(folder, f"{server}\n", http=f"\n{http}")
+    server = (
+        re.sub(r" *(443 ssl|http2|server_name)\b.*\n", "", server).rstrip().removesuffix("}")
+    )  # http2: of nginx 1.25
+    server = server.replace("/var/log/nginx", str(folder))
+    if certificate is None:
+        server = re.sub(r" *ssl_\w+\b.*\n", "", server)
+    else:
+        server = server.replace("/etc/nginx/tls", str(certificate))
+    return nginx(folder, f"{server}\n", http=f"\n{http}", port=port, tls=certificate is not None)
 
 
 class Bucket:
     """A bucket of an S3 server at a port of this machine."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, name: str) -> None:
         address = f"127.0.0.1:{port}"
-        self.url = f"s3://{KEY}:{SECRET}@{address}/{BUCKET}?region=eu-central-1&tls=false"
+        self.name = name
+        self.url = f"s3://{KEY}:{SECRET}@{address}/{name}?region=eu-central-1&tls=false"
         self.client: Any = boto3.client(
             "s3",
             endpoint_url=f"http://{address}",
@@ -236,7 +275,7 @@ class Bucket:
         )
 
     def names(self) -> set[str]:
-        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=self.name)
         return {found["Key"] for page in pages for found in page.get("Contents", ())}
 
 
@@ -253,9 +292,11 @@ class S3(Bucket):
         self.application = DomainDispatcherApplication(create_backend_app)
         self.server = make_server("127.0.0.1", 0, self.answer, threaded=True, request_handler=Quiet)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        super().__init__(self.server.server_port)
-        with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):  # moto's buckets outlive its servers
-            self.client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        # moto's buckets belong to the process: servers side by side need names of their own.
+        super().__init__(self.server.server_port, f"pictures-{self.server.server_port}")
+        with suppress(self.client.exceptions.BucketAlreadyOwnedByYou):  # they outlive the servers, whose ports return
+            place = {"LocationConstraint": "eu-central-1"}
+            self.client.create_bucket(Bucket=self.name, CreateBucketConfiguration=place)
         self.empty()
 
     def answer(self, environ: dict[str, Any], start_response: Callable[..., object]) -> Iterable[bytes]:
@@ -271,7 +312,7 @@ class S3(Bucket):
     def empty(self) -> None:
         self.fault = None
         for name in self.names():
-            self.client.delete_object(Bucket=BUCKET, Key=name)
+            self.client.delete_object(Bucket=self.name, Key=name)
         self.requests.clear()
 
 

@@ -20,7 +20,7 @@ from inpainting import tasks
 from inpainting.generations import submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime import events
-from inpainting.worker import fair_queue, own_threads, poller
+from inpainting.worker import fair_queue, own_threads, poller, watchdog
 from inpainting.worker import run as running
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.waiters import wait_until_ended
@@ -115,6 +115,21 @@ def test_a_stopping_server_releases_its_generations_without_counting_the_attempt
         poller.release_own()
         generation.refresh_from_db()
         assert (generation.status, generation.attempts) == (Status.QUEUED, 0)
+
+
+def test_what_fails_while_the_process_stops_is_released(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse_threads(*arguments: object) -> None:
+        watchdog.stopping.set()
+        raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    generation = generate(alice, run=False)
+    assert generation.start()
+    monkeypatch.setattr(running, "run_in_thread", refuse_threads)
+    run(generation)
+    generation.refresh_from_db()
+    assert (generation.status, generation.attempts, generation.error_code) == (Status.QUEUED, 0, "")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -1,15 +1,20 @@
-"""After a crash each generation that was in flight runs alone, and only a crash while it ran alone counts."""
+"""After a crash each generation that was in flight runs alone. A crash counts where nothing else can be its cause."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from accounts.models import User
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.models import Generation, Status
+from inpainting.models import Generation, Status, queued_work
+from inpainting.models.queued_work import MAX_CRASHES, MAX_PAUSE_SECONDS, pause_after
+from inpainting.networks import interrupted_loads
 from inpainting.worker import fair_queue, own_threads, poller, watchdog
 from inpainting.worker.fair_queue import start_next
 from tests.support.fakes import PlainEngine, declared
@@ -32,10 +37,29 @@ def on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(registry.engines(), "erase", GpuEngine())
 
 
+@pytest.fixture
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work that crashed its process is not kept back."""
+    monkeypatch.setattr(queued_work, "pause_after", lambda crashes: 0)
+
+
 def crash() -> None:
-    """The process ends without a release; the next one requeues its generations, before any worker runs."""
-    for generation in Generation.objects.filter(status=Status.RUNNING):
-        generation.requeue()
+    """The process ends by itself; the next one requeues its generations, before any worker runs."""
+    poller.return_lost_work([os.getpid()], is_alone=True)
+
+
+def crash_alone(generation: Generation, times: int, *, step: int = 0) -> Generation:
+    """The process crashes so often while it runs the generation, at that step. Returns the row."""
+    for _ in range(times):
+        assert start_next() == generation
+        Generation.objects.filter(pk=generation.pk).update(step=step)
+        crash()
+    return Generation.objects.get(pk=generation.pk)
+
+
+def with_model(generation: Generation) -> Generation:
+    Generation.objects.filter(pk=generation.pk).update(model="sd15")
+    return Generation.objects.get(pk=generation.pk)
 
 
 def start_all(queue: Queue = Queue.CPU) -> list[Generation]:
@@ -124,6 +148,7 @@ def test_a_queue_that_the_process_does_not_serve_holds_up_nothing(
     assert start_next() == painting
 
 
+@pytest.mark.usefixtures("without_pauses")
 def test_the_culprit_fails_after_its_attempts_and_the_others_run_in_between(alice: User, generate: Generate) -> None:
     culprit, *innocent = crashed_together(alice, generate)
     starts = []
@@ -177,3 +202,69 @@ def test_the_poller_starts_all_idle_workers(alice: User, generate: Generate, mon
         generate(alice, run=False)
     poller.poll()
     assert started == [Queue.CPU] * 3
+
+
+def test_a_crash_before_the_first_step_of_a_model_is_no_attempt(alice: User, generate: Generate) -> None:
+    crashed = crash_alone(with_model(generate(alice, run=False)), 1)
+    assert (crashed.status, crashed.attempts, crashed.crashes, crashed.run_alone) == (Status.QUEUED, 0, 1, True)
+
+
+def test_a_crash_after_a_step_is_an_attempt(alice: User, generate: Generate) -> None:
+    crashed = crash_alone(with_model(generate(alice, run=False)), 1, step=1)
+    assert (crashed.status, crashed.attempts, crashed.crashes) == (Status.QUEUED, 1, 1)
+
+
+def test_a_crash_while_a_network_was_loading_is_no_attempt(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another one than that of the generation, which has taken a step: the model that is loaded at the start."""
+    monkeypatch.setattr(interrupted_loads, "count_crashes", set)
+    crashed = crash_alone(with_model(generate(alice, run=False)), 1, step=1)
+    assert (crashed.status, crashed.attempts, crashed.crashes) == (Status.QUEUED, 0, 1)
+
+
+def test_a_process_that_was_killed_blames_nothing(alice: User, generate: Generate) -> None:
+    """By an operator, or with its parent and the machine."""
+    generation = generate(alice, run=False)
+    for _ in range(5):
+        assert start_next() == generation
+        poller.return_lost_work([], is_alone=True)
+    generation.refresh_from_db()
+    kept = (generation.status, generation.attempts, generation.crashes, generation.run_alone)
+    assert kept == (Status.QUEUED, 0, 0, False)
+
+
+def test_of_several_processes_only_the_crashed_one_is_requeued(
+    alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed, elsewhere = generate(alice, run=False), generate(alice, run=False)
+    assert start_next() == crashed
+    monkeypatch.setattr(queued_work, "WORKER", "another process")
+    assert start_next() == elsewhere
+    poller.return_lost_work([os.getpid()], is_alone=False)
+    for generation, status in ((crashed, Status.QUEUED), (elsewhere, Status.RUNNING)):
+        generation.refresh_from_db()
+        assert generation.status == status
+
+
+@pytest.mark.usefixtures("without_pauses")
+def test_one_that_crashes_each_process_before_its_first_step_fails_at_last(alice: User, generate: Generate) -> None:
+    crashed = crash_alone(with_model(generate(alice, run=False)), MAX_CRASHES)
+    assert (crashed.status, crashed.error_code) == (Status.FAILED, "job_crashed_worker")
+    assert crashed.error_message == f"The server crashed {MAX_CRASHES} times while painting this image."
+
+
+def test_the_pause_grows_with_each_crash_and_has_a_bound() -> None:
+    assert [pause_after(crashes) for crashes in (1, 2, 3, 4)] == [0, 2, 4, 8]
+    assert pause_after(MAX_CRASHES * 3) == MAX_PAUSE_SECONDS
+
+
+def test_others_start_while_one_waits_after_crashes(alice: User, bob: User, generate: Generate) -> None:
+    crashed = crash_alone(with_model(generate(alice, run=False)), 2)
+    assert crashed.lease_until is not None
+    assert crashed.lease_until > timezone.now()
+    other = generate(bob, run=False)
+    assert start_all() == [other]
+    finish(other)
+    Generation.objects.filter(pk=crashed.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    assert start_next() == crashed

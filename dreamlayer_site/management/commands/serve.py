@@ -10,20 +10,21 @@ import logging
 import os
 import socket
 import threading
-from contextlib import nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from functools import partial
 from typing import Any
 
 from celery import Celery
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
-from django.db import connection
+from django.db import Error, connection
 from django.urls import reverse
 
 from accounts import first_administrator
 from dreamlayer_site.celery import app
 from dreamlayer_site.folder_lock import lock_data_folder
-from dreamlayer_site.health import only_monitoring
+from dreamlayer_site.health import find_claim_problems, only_monitoring
 from dreamlayer_site.hosts import ALL_INTERFACES, is_address, is_loopback
 from dreamlayer_site.server import supervisor
 from dreamlayer_site.server.bodies import OLD_SECONDS, remove_leftovers
@@ -36,8 +37,10 @@ from inpainting.generations.retention import sweep_if_due
 from inpainting.generations.undoable_delete import purge_if_due
 from inpainting.moderation import warn_where_unavailable
 from inpainting.worker import watchdog
+from inpainting.worker.claim_gate import claim_gate
 from inpainting.worker.fair_queue import worker_count
-from inpainting.worker.poller import recover, start_poller, stop_working
+from inpainting.worker.fleet import membership
+from inpainting.worker.poller import recover, release_own, start_poller, stop_working
 from inpainting.worker.warm_up import start_compiling, start_warming_up
 
 EXIT_SECONDS = 1.5
@@ -54,6 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--child", action="store_true", help="set by the parent process")
         parser.add_argument("--listener-fd", type=int, help="set by the parent process")
         parser.add_argument("--parent-fd", type=int, help="set by the parent process")
+        parser.add_argument("--crashed", type=int, action="append", default=[], help="set by the parent process")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["listener_fd"] is None:
@@ -62,12 +66,16 @@ class Command(BaseCommand):
             # No other process uses the folder where this one is alone.
             remove_leftovers(older_than_seconds=0 if settings.IS_ALONE else OLD_SECONDS)
             stop_seconds = settings.DRAIN_SECONDS + max(0, options["stop_seconds"] - EXIT_SECONDS)
-            self.serve(options["listener_fd"], stop_seconds=stop_seconds)
+            try:
+                self.serve(options["listener_fd"], stop_seconds=stop_seconds, crashed=options["crashed"])
+            except BaseException:
+                release_before_exit()
+                raise
         # Running generations have been released, and worker threads cannot be stopped: exit without waiting for them.
         logging.shutdown()
         os._exit(0)
 
-    def serve(self, listener_fd: int, *, stop_seconds: float) -> None:
+    def serve(self, listener_fd: int, *, stop_seconds: float, crashed: Sequence[int]) -> None:
         with start_problems():
             if settings.ROLE != "worker":
                 build_static_files()
@@ -75,9 +83,11 @@ class Command(BaseCommand):
             from dreamlayer_site.asgi import application
 
             freeze_imports(package="the site")
-            waiting = start_working() if settings.QUEUES else 0
+            waiting = start_working(crashed) if settings.QUEUES else 0
             if settings.ROLE == "worker":
-                self.stdout.write(f"A worker for {', '.join(settings.QUEUES)}; {site_address(listener_fd)}/readyz")
+                device = f" on {settings.DEVICE_NAME}" if settings.DEVICE_NAME else ""
+                queues = ", ".join(settings.QUEUES)
+                self.stdout.write(f"A worker for {queues}{device}; {site_address(listener_fd)}/readyz")
                 self.stdout.flush()
             else:
                 self.print_addresses(listener_fd, waiting)
@@ -109,13 +119,18 @@ class Command(BaseCommand):
         self.stdout.flush()
 
 
-def start_working() -> int:
-    """Start the workers of this process. Return the number of queued generations that the last run left."""
+def start_working(crashed: Sequence[int] = ()) -> int:
+    """Start the workers of this process. Return the number of queued generations that the last run left.
+
+    crashed: as of `recover`.
+    """
+    claim_gate.find_problems = find_claim_problems
     for queue in Queue:
         if queue.served_with in settings.QUEUES:
             start_workers(queue, worker_count(queue))
-    # On other databases than SQLite another process may be running them: if not, their leases expire.
-    waiting = recover() if settings.IS_ALONE and connection.vendor == "sqlite" else 0
+    # On other databases than SQLite another process may be running the others: if not, their leases expire.
+    membership.join({queue: worker_count(queue) for queue in Queue})
+    waiting = recover(crashed, is_alone=settings.IS_ALONE and connection.vendor == "sqlite")
     start_poller(purge_if_due, sweep_if_due)
     if settings.ROLE == "worker" and Queue.CPU in settings.QUEUES:
         start_compiling()  # containers keep no machine code; elsewhere make leaves it, and an idle site needs less
@@ -123,6 +138,15 @@ def start_working() -> int:
         start_warming_up()
     warn_where_unavailable()
     return waiting
+
+
+def release_before_exit() -> None:
+    """Release what the workers of this process run, because the end of Python's main thread makes it fail.
+
+    An error at the start, or Ctrl-C before Daphne handles it, comes while they run what the last process left.
+    """
+    with suppress(Error):  # a database that does not answer may be why the process ends
+        release_own()
 
 
 def site_address(listener_fd: int) -> str:

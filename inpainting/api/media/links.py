@@ -27,6 +27,7 @@ from accounts.permissions import check_scope
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.generations import history
 from inpainting.generations.uploads import find_mask
 from inpainting.models import (
@@ -192,7 +193,7 @@ def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
             return data
     except FileNotFoundError:
         pass
-    raise InvalidRequest("This link leads to no image of yours.", code="url_not_allowed", field=field)
+    raise InvalidRequest(sentence("This link leads to no image of yours."), code="url_not_allowed", field=field)
 
 
 def own_route(url: str) -> tuple[str, dict[str, object]] | None:

@@ -8,10 +8,10 @@ from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
 from inpainting.api.media.links import named_image
-from inpainting.api.media.results import file_in_format
 from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION, PNG, format_of
 from inpainting.core.settings_table import DEFAULT_QUALITY
 from inpainting.media.files import FOR_EVERY_ORIGIN, ImageUnavailable, linked_image_response
+from inpainting.media.results import file_in_format
 
 CONVERTING_FOLDERS = ("outputs", "inputs")
 """Where an Accept header with exactly one image type chooses the format, as in the Fooocus API."""

@@ -20,6 +20,7 @@ from inpainting.api.native.dialect import DIALECT, parse_prefer_header
 from inpainting.api.native.mask_answers import location, masks_found_by
 from inpainting.api.native.schemas.analyses import AnalysisDocument, PendingAnalysis
 from inpainting.api.openapi import documented
+from inpainting.core.sentences import sentence
 from inpainting.generations.analyses import delete_analysis, find_analysis
 from inpainting.models import Analysis
 
@@ -73,7 +74,7 @@ class AnalysisDetail(APIView):
     def delete(self, request: Request, pk: UUID) -> Response:
         """A running analysis is cancelled first, with status 409 until it has ended. A stored mask stays."""
         if not delete_analysis(own_analysis(request, pk)):
-            message = "This analysis still runs. It is being cancelled; delete it again once it has ended."
+            message = sentence("This analysis still runs. It is being cancelled; delete it again once it has ended.")
             raise Conflict(message, code="still_running")
         return Response(status=204)
 
@@ -85,5 +86,5 @@ class AnalysisCancel(APIView):
     def post(self, request: Request, pk: UUID) -> Response:
         analysis = own_analysis(request, pk)
         if not analysis.cancel():
-            raise Conflict("This analysis has ended already.", code="already_ended")
+            raise Conflict(sentence("This analysis has ended already."), code="already_ended")
         return Response(AnalysisDocument.of(analysis, request).model_dump())

@@ -21,6 +21,7 @@ from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS, Outpaint, outpaint_from
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.generations.batches import BatchInput, submit_batch
 from inpainting.image_limits import image_limits
@@ -60,10 +61,10 @@ def accept_batch(request: Request) -> Batch:
     paint_settings, polarity = settings_from(values, catalog), MaskPolarity(values["mask_polarity"])
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)  # Before any image is read.
-    is_outpainting = any(row.public_name in body.fields for row in OUTPAINT_ROWS)
-    if not masks and not is_outpainting and planner(catalog).choose(engine, paint_settings).engine.needs_surroundings:
+    says_where = not polarity.needs_mask or any(row.public_name in body.fields for row in OUTPAINT_ROWS)
+    if not masks and not says_where and planner(catalog).choose(engine, paint_settings).engine.needs_surroundings:
         raise InvalidRequest(
-            "No mask files provided; a batch needs one mask for all images, or one for each.",
+            sentence("No mask files provided; a batch needs one mask for all images, or one for each."),
             code="mask_required",
             field="masks",
         )
@@ -86,10 +87,14 @@ def accept_batch(request: Request) -> Batch:
 def check_counts(images: int, masks: int) -> None:
     """Raises InvalidRequest unless there are 1 to BATCH_MAX_ITEMS images, and no mask, one, or one for each image."""
     if not images:
-        raise InvalidRequest("No image files provided", code="field_missing", field="images")
+        raise InvalidRequest(sentence("No image files provided"), code="field_missing", field="images")
     if images > settings.BATCH_MAX_ITEMS:
         raise InvalidRequest(
-            f"A batch has at most {settings.BATCH_MAX_ITEMS} images; this one has {images}.",
+            sentence(
+                "A batch has at most {batch_max_items} images; this one has {images}.",
+                batch_max_items=settings.BATCH_MAX_ITEMS,
+                images=images,
+            ),
             code="field_out_of_range",
             field="images",
             limit=settings.BATCH_MAX_ITEMS,
@@ -97,7 +102,11 @@ def check_counts(images: int, masks: int) -> None:
         )
     if masks not in (0, 1, images):
         raise InvalidRequest(
-            f"There are {images} images and {masks} masks; send one mask for all, or one for each image.",
+            sentence(
+                "There are {images} images and {masks} masks; send one mask for all, or one for each image.",
+                images=images,
+                masks=masks,
+            ),
             field="masks",
             limit=images,
             actual=masks,

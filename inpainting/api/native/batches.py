@@ -28,6 +28,7 @@ from inpainting.api.native.schemas.bodies import BATCH
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
+from inpainting.core.sentences import sentence
 from inpainting.generations import batches
 from inpainting.media.archives import ArchiveEntry, Names, zip_response
 from inpainting.models import Batch, Status
@@ -85,7 +86,10 @@ class BatchDetail(APIView):
         """Includes retried generations. Running ones are cancelled first, with status 409 until they have ended."""
         if not batches.delete_batch(own_batch(request, pk)):
             raise Conflict(
-                "Something of this batch still runs. It is being cancelled; delete the batch again once it has ended.",
+                sentence(
+                    "Something of this batch still runs. It is being cancelled; "
+                    "delete the batch again once it has ended."
+                ),
                 code="still_running",
             )
         return Response(status=204)
@@ -97,7 +101,7 @@ class BatchCancel(APIView):
     @documented("Cancel the waiting and running generations of a batch", {200: WholeBatchDocument}, problems=(404, 409))
     def post(self, request: Request, pk: UUID) -> Response:
         if not batches.cancel(own_batch(request, pk)):
-            raise Conflict("Everything in this batch has ended already.", code="already_ended")
+            raise Conflict(sentence("Everything in this batch has ended already."), code="already_ended")
         return Response(WholeBatchDocument.of(own_batch(request, pk)).model_dump())
 
 
@@ -114,7 +118,7 @@ class BatchRetry(APIView):
         outcome = batches.retry(own_batch(request, pk))
         if not outcome.accepted:
             raise Conflict(
-                "Nothing in this batch failed or was cancelled. Send refused images again in a new batch.",
+                sentence("Nothing in this batch failed or was cancelled. Send refused images again in a new batch."),
                 code="nothing_to_retry",
             )
         return Response(BatchRetriedDocument.of_retry(own_batch(request, pk), outcome).model_dump(), status=202)
@@ -135,7 +139,7 @@ class BatchResults(ImageView):
         batch = own_batch(request, pk)
         entries = list(archive_entries(batch))
         if not entries:
-            raise Conflict("Nothing in this batch has succeeded yet.", code="nothing_succeeded")
+            raise Conflict(sentence("Nothing in this batch has succeeded yet."), code="nothing_succeeded")
         manifest = WholeBatchDocument.of(batch).model_dump()
         filename = f"dreamlayer-batch-{str(pk)[:8]}.zip"
         return zip_response(entries, manifest, made_at=batch.created_at, filename=filename)

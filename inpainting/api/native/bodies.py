@@ -17,8 +17,9 @@ from django.http import QueryDict
 from rest_framework.request import Request
 
 from inpainting.api.images import SentImage
-from inpainting.api.parsers import JSON_VALUES, json_object
+from inpainting.api.parsers import json_object
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import ValueType
 from inpainting.core.settings_table import SETTINGS
 
@@ -106,10 +107,10 @@ def list_values(name: str, body: Body, request: Request) -> Sequence[Any]:
     parts = request.data.getlist(name) if isinstance(request.data, QueryDict) else []
     values = parts if any(parts) else body.fields.get(name, [])
     if not isinstance(values, list):
-        raise InvalidRequest(f"{name} must be a list.", field=name)
+        raise InvalidRequest(sentence("{name} must be a list.", name=name), field=name)
     if len({isinstance(value, str) for value in parts}) > 1:
         # Django separates texts from files, so the order between them, which assigns masks to images, is lost.
-        raise InvalidRequest(f"In one form, {name} must be all files or all texts.", field=name)
+        raise InvalidRequest(sentence("In one form, {name} must be all files or all texts.", name=name), field=name)
     return values
 
 
@@ -126,7 +127,6 @@ def body_without_lists(request: Request) -> Body:
     if text is None:
         return Body(Shape.FORM, plain, files, empty=frozenset(sent.keys() - plain.keys()))
     try:
-        JSON_VALUES.count(str(text))
         params = json_object(str(text), storable=False)
     except ValueError as error:
         raise InvalidRequest(f"Invalid parameters format: {error}", field="params") from error

@@ -16,6 +16,7 @@ from inpainting.api.openapi import ACCEPTING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.captioning import Caption
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 
 
 class Captions(AnyBodyView):
@@ -35,7 +36,7 @@ class Captions(AnyBodyView):
         body = read_body(request)
         style, image = CaptionForm.read(body.fields).style, body.image("image")
         if image is None:
-            raise InvalidRequest("image is missing.", code="field_missing", field="image")
+            raise InvalidRequest(sentence("image is missing."), code="field_missing", field="image")
         return respond_with_caption(image, style, request, role=IMAGE, dialect=DIALECT, render=caption_response)
 
 

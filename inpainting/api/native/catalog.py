@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.db.models import Count
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -19,7 +18,7 @@ from inpainting.api.openapi import documented
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry
 from inpainting.generations import history
-from inpainting.models import Status, UserLimits
+from inpainting.models import UserLimits
 from inpainting.planning import planner
 
 
@@ -59,10 +58,8 @@ class Usage(APIView):
 
     @documented("Get your usage and limits", {200: UsageDocument})
     def get(self, request: Request) -> Response:
-        counted = history.for_user(request.user).order_by().values_list("status").annotate(Count("pk"))
-        counts: dict[str, int] = dict.fromkeys(Status.values, 0) | dict(counted)
         usage = {
-            "generations": {**counts, "total": sum(counts.values())},
+            "generations": history.counts_of(request.user),
             "stored_bytes": stored_bytes(request.user),
             "spent": spent(request.user),
             "limits": UserLimits.for_user(request.user) or UserLimits(),

@@ -11,6 +11,7 @@ from inpainting.api.native.bodies import Body
 from inpainting.core.adapter_uses import CONTROLS, IMAGE_LABELS
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.conditioning_images import prepare_whole_image
+from inpainting.core.sentences import sentence
 
 ROLES = {
     name: ImageRole(code_prefix="image", error_prefix=f"Invalid {label.lower()}")
@@ -27,7 +28,7 @@ def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedIma
     for name, sent in {name: body.image(name) for name in ROLES}.items():
         if sent is not None:
             decoded = read_image(sent, ROLES[name], request)
-            warnings = tuple(f"{name}: {warning}" for warning in decoded.warnings)
+            warnings = tuple(sentence("{name}: {problem}", name=name, problem=warning) for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
     for name in images.keys() - set(CONTROLS.images):  # here, so that one is converted once for all of a batch
         images[name] = replace(images[name], image=prepare_whole_image(images[name].image))

@@ -32,6 +32,7 @@ class NativeApi(Dialect):
     name: ClassVar[str] = NATIVE
     prefixes: ClassVar[tuple[str, ...]] = ("/api/",)
     answers_before_the_end = True
+    is_translated = True
 
     @property
     def urls(self) -> Sequence[URLPattern | URLResolver]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django.conf import settings
 from django.core.files import File
 from django.http import Http404
 from django.http.response import HttpResponseBase
@@ -18,7 +19,6 @@ from rest_framework.request import Request
 from accounts.models import Scope
 from inpainting.api.fields import Fields, extended_by
 from inpainting.api.media.links import public_image
-from inpainting.api.media.results import file_in_format, result_with_settings
 from inpainting.api.native.generations import own_generation
 from inpainting.api.native.pagination import read_query
 from inpainting.api.openapi import DOWNLOAD, IMAGE, RESULT, THUMBNAIL, documented
@@ -26,9 +26,11 @@ from inpainting.api.setting_types import Boolean, type_of
 from inpainting.api.views import ImageView
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
+from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import find_setting
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, image_response, linked_image_response
 from inpainting.media.previews import preview_of, thumbnail_of
+from inpainting.media.results import file_in_format, result_with_settings
 from inpainting.models import GeneratedImage, SourceImage
 
 PROBLEMS = (404, 410, 416)
@@ -128,6 +130,7 @@ class GenerationConditioningImagePreview(PreviewFile, InputImage):
     pass
 
 
+NO_CREDENTIALS = "This site adds no Content Credentials; leave content_credentials out."
 FORMAT = "png: the lossless PNG. A format that was not requested is a lossy copy made for this response."
 
 
@@ -137,6 +140,12 @@ class ResultQuery(Fields):
         None,
         description="true: the settings are in the file, as text of a PNG or as UserComment of JPEG and WebP; false: "
         "they are not. Without it, as stored: in PNG files, unless the site has turned that off.",
+    )
+    content_credentials: Boolean = Field(
+        None,
+        description="true: the file says how it was made, as signed Content Credentials (C2PA) and as IPTC's digital "
+        "source type in XMP. The pixels are the same; the bytes differ each time. 400 where the site has turned that "
+        "off.",
     )
 
 
@@ -151,10 +160,9 @@ class GenerationImage(ImageView):
         query = read_query(request, ResultQuery)
         format, embedded = query.sent().get("format", image.format), query.embed_settings
         name = f"dreamlayer-{str(pk)[:8]}-{index}.{EXTENSIONS[format]}" if "download" in request.query_params else None
-        if embedded is None:
-            file = file_in_format(image, format)
-        else:
-            file = result_with_settings(image, format, embedded=embedded)
+        if query.content_credentials and not settings.CONTENT_CREDENTIALS:
+            raise InvalidRequest(NO_CREDENTIALS, code="field_invalid", field="content_credentials")
+        file = result_with_settings(image, format, embedded=embedded, is_signed=bool(query.content_credentials))
         return image_response(request, file, OWNERS_ONLY, filename=name)
 
 

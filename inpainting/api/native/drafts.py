@@ -24,6 +24,7 @@ from inpainting.core.codecs import encode_png
 from inpainting.core.codecs.colour import to_8_bits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
+from inpainting.core.sentences import sentence
 from inpainting.generations import drafts
 from inpainting.media.conversions import converting
 from inpainting.media.files import OWNERS_ONLY, image_response
@@ -103,7 +104,7 @@ class DraftImageView(ImageView):
         and for as long as the draft names it."""
         file = request.FILES.get("file")
         if file is None:
-            raise InvalidRequest("The body is empty.", code="image_empty")
+            raise InvalidRequest(sentence("The body is empty."), code="image_empty")
         with file:  # Django closes those of forms only
             if file.size > IMAGE.max_bytes:
                 raise IMAGE.too_large(SentImage("body", file), file.size)

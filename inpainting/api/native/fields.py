@@ -11,7 +11,8 @@ from uuid import UUID
 from pydantic import Field
 
 from inpainting import families
-from inpainting.api.fields import Fields, Length
+from inpainting.api.fields import Fields, FromJson, Length
+from inpainting.api.native.selections import SelectionForm
 from inpainting.api.samplers import SAMPLERS
 from inpainting.api.setting_types import NO_PRESET, with_settings
 from inpainting.catalog.lookup import Catalog
@@ -21,6 +22,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import sentence
+from inpainting.core.setting import SettingGroup
 from inpainting.core.settings_table import ALL_SCHEDULERS, RANGES, SETTINGS, find_setting
 from inpainting.core.validation import check_range
 from inpainting.engines import registry
@@ -31,13 +34,18 @@ SETTING_NAMES = {row.public_name: row.name for row in SETTINGS}
 ALIASES = {alias: row.public_name for row in SETTINGS for alias in row.aliases}
 LEGACY = {"sampler_name": "scheduler", "model_name": "model"}
 """Fields of other services' clients -> the settings that they choose."""
+SIZE = ("width", "height")
+TEXT_ROWS = [
+    row for row in SETTINGS if row.name in SIZE or (row.group is not SettingGroup.MASK and row.name != "strength")
+]
+"""The settings that have an effect on an image that is painted from words alone."""
 ENGINE = "A name from /api/engines/, or auto."
+SELECT = "In place of a mask: what is selected and repainted, as `POST /api/masks/` takes it. In forms as JSON text."
 PARENT = "The generation whose result this one edits further; one of yours."
 
 
-@with_settings(SETTINGS)
-class ChangesForm(Fields):
-    """Every setting, and the fields that are no settings."""
+class CommonForm(Fields):
+    """The fields that are no settings."""
 
     sampler_name: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
         None, description=f"One of {', '.join(SAMPLERS)}; others fall back."
@@ -53,13 +61,26 @@ class ChangesForm(Fields):
     )
 
 
+@with_settings(SETTINGS)
+class ChangesForm(CommonForm):
+    """Every setting, and the fields that are no settings."""
+
+
 @with_settings([find_setting("prompt"), *OUTPAINT_ROWS], required=["prompt"])
 class Img2ImgForm(ChangesForm):
     mask_polarity: MaskPolarity = Field(MaskPolarity.BLACK_REPAINTS, description="Which part of the mask is repainted.")
 
 
 class GenerationForm(Img2ImgForm):
-    """The fields of one generation: those of a batch, and its parent."""
+    """The fields of one generation: those of a batch, its parent, and what is selected in place of a mask."""
+
+    parent: UUID | None = Field(None, description=PARENT)
+    select: Annotated[SelectionForm, FromJson] | None = Field(None, description=SELECT)
+
+
+@with_settings(TEXT_ROWS, required=["prompt"])
+class TextToImageForm(CommonForm):
+    """The fields of an image that is painted from words alone; width and height are those of the result."""
 
     parent: UUID | None = Field(None, description=PARENT)
 
@@ -79,7 +100,9 @@ def check_fields(
     if clamp and requested > MAX_GUIDANCE_SCALE:
         values["guidance_scale"] = nearest = min(requested, max_guidance_of(values.get("model"), catalog))
         if nearest != requested:
-            warnings.append(f"guidance_scale was {requested}; {nearest} was used.")
+            warnings.append(
+                sentence("guidance_scale was {requested}; {nearest} was used.", requested=requested, nearest=nearest)
+            )
     return values, warnings
 
 
@@ -96,7 +119,14 @@ def fall_back(values: dict[str, Any], catalog: Catalog, warnings: list[str]) -> 
         values["scheduler"] = chosen
     for name, value in (("scheduler", scheduler), ("sampler_name", sampler)):
         if value and value not in ALL_SCHEDULERS and value not in SAMPLERS:
-            warnings.append(f"{name} “{value}” is not known here; {chosen or 'the engine’s own'} was used.")
+            warnings.append(
+                sentence(
+                    "{name} “{value}” is not known here; {chosen} was used.",
+                    name=name,
+                    value=value,
+                    chosen=chosen or "the engine’s own",
+                )
+            )
     for name, kind in ADAPTER_SETTINGS.items():
         if name in values:
             values[name] = catalog.find_adapter(values[name], kind, name).slug if values[name] else None
@@ -126,11 +156,15 @@ def chosen_model(name: str | None, legacy: str | None, warnings: list[str], cata
     except InvalidRequest:
         if name not in (None, "", registry.AUTO):
             raise
-        warnings.append(f"The model “{legacy}” is not installed; the engine's own was used.")
+        warnings.append(sentence("The model “{legacy}” is not installed; the engine's own was used.", legacy=legacy))
         return None
     requested = name if name not in (None, "", registry.AUTO) else legacy
     if requested not in model.names:
-        warnings.append(f"The model “{requested}” is not known here; {model.label} was used.")
+        warnings.append(
+            sentence(
+                "The model “{requested}” is not known here; {label} was used.", requested=requested, label=model.label
+            )
+        )
     return model.slug
 
 

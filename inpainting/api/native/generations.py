@@ -25,7 +25,7 @@ from inpainting.api.native.schemas.generations import (
     Pending,
     WholeGenerationDocument,
 )
-from inpainting.api.native.search import Search, search
+from inpainting.api.native.search import Search, is_everything, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
@@ -34,6 +34,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.inputs import prepare_conditioning_images
 from inpainting.core.outpainting import OUTPAINT_ROWS
+from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.delete import delete
@@ -66,8 +67,9 @@ class GenerationList(APIView):
     )
     def get(self, request: Request) -> Response:
         query = read_query(request, Search)
-        found = search(history.for_user(request.user), query)
-        return Response(render_page(PageDocument, found, query, request, GenerationDocument.of))
+        found = search(history.of_all_users(), query, owner=request.user.pk)
+        count = history.count_of(request.user) if is_everything(query) else None
+        return Response(render_page(PageDocument, found, query, request, GenerationDocument.of, count=count))
 
 
 class GenerationDetail(APIView):
@@ -82,7 +84,7 @@ class GenerationDetail(APIView):
         """A running generation is cancelled first, with status 409 until it has ended."""
         if not delete(own_generation(request, pk)):
             raise Conflict(
-                "This generation still runs. It is being cancelled; delete it again once it has ended.",
+                sentence("This generation still runs. It is being cancelled; delete it again once it has ended."),
                 code="still_running",
             )
         return Response(status=204)
@@ -95,7 +97,7 @@ class GenerationCancel(APIView):
     def post(self, request: Request, pk: UUID) -> Response:
         generation = own_generation(request, pk)
         if not generation.cancel():
-            raise Conflict("This generation has ended already.", code="already_ended")
+            raise Conflict(sentence("This generation has ended already."), code="already_ended")
         return Response(whole_generation(request, pk))
 
 
@@ -154,6 +156,9 @@ def refuse_outpainting(body: Body) -> None:
     for row in OUTPAINT_ROWS:
         if row.public_name in body.fields:
             raise InvalidRequest(
-                "Running again keeps the size of the result. To outpaint differently, send the image as a new request.",
+                sentence(
+                    "Running again keeps the size of the result. "
+                    "To outpaint differently, send the image as a new request."
+                ),
                 field=row.public_name,
             )

@@ -9,7 +9,7 @@ import numpy as np
 from django.urls import reverse
 from rest_framework.request import Request
 
-from inpainting.api.analyses import pixels_of
+from inpainting.api.analyses import candidates_found_by, pixels_of
 from inpainting.api.native.mask_objects import MaskFormat, encode_mask
 from inpainting.api.native.schemas.masks import FoundMask, SelectedMask
 from inpainting.core import masks
@@ -53,9 +53,8 @@ def stored_candidate(stored: UploadedImage) -> Candidate:
 
 def masks_found_by(analysis: Analysis, request: Request) -> SelectedMask:
     """The answer about the masks of an analysis that has succeeded. Raises ImageGone."""
-    candidates = [Candidate(pixels_of(mask), mask.score) for mask in analysis.masks.all()]
     return selected_mask(
-        selection_values(candidates, analysis.model, analysis.options.get("format", MaskFormat.PNG)),
+        selection_values(candidates_found_by(analysis), analysis.model, analysis.options.get("format", MaskFormat.PNG)),
         analysis.mask,
         request,
     )

@@ -24,6 +24,7 @@ from inpainting.core.mask_formats import (
     run_lengths,
     svg_path,
 )
+from inpainting.core.sentences import sentence
 from inpainting.core.validation import check_count, check_range, finite_numbers
 from inpainting.image_limits import image_limits
 
@@ -81,29 +82,31 @@ def _mask_of(sent: dict[str, Any], budget: MaskBudget) -> Mask:
             return fill_outlines(rings_of_path(path, budget), size, budget)
         case {"polygons": list(polygons), **others} if not others:
             return _union(polygons, size, budget)
-    message = "A mask that is an object needs size and one of counts (a text or a list), path (a text) and polygons."
+    message = sentence(
+        "A mask that is an object needs size and one of counts (a text or a list), path (a text) and polygons."
+    )
     raise InvalidRequest(message, code="mask_invalid", field="mask")
 
 
 def _size(sent: Any) -> Size:
     if not isinstance(sent, list) or len(sent) != 2 or not all(type(side) is int for side in sent):
-        raise InvalidRequest("size of the mask must be [height, width].", code="mask_invalid", field="mask")
+        raise InvalidRequest(sentence("size of the mask must be [height, width]."), code="mask_invalid", field="mask")
     limits = image_limits()
     for side in sent:
         check_range("size", side, 1, limits.max_side, field="mask")
     size = Size(sent[1], sent[0])
-    check_count("mask", size.area, limits.max_pixels, f"The mask has {size.area} pixels")
+    check_count("mask", size.area, limits.max_pixels, sentence("The mask has {count} pixels", count=size.area))
     return size
 
 
 def _union(polygons: list[Any], size: Size, budget: MaskBudget) -> Mask:
     """COCO's polygons together, each filled by itself within its bounds."""
-    check_count("mask", len(polygons), MAX_POLYGONS, f"The mask has {len(polygons)} polygons")
+    check_count("mask", len(polygons), MAX_POLYGONS, sentence("The mask has {count} polygons", count=len(polygons)))
     rings = []
     for polygon in polygons:
         numbers = finite_numbers(polygon)
         if numbers is None or len(numbers) < 6 or len(numbers) % 2:
-            message = "Each polygon of the mask must be [x, y, x, y, …] with three corners or more."
+            message = sentence("Each polygon of the mask must be [x, y, x, y, …] with three corners or more.")
             raise InvalidRequest(message, code="mask_invalid", field="mask")
         rings.append(list(zip(numbers[::2], numbers[1::2], strict=True)))
     mask = np.zeros((size.height, size.width), np.uint8)
@@ -116,6 +119,6 @@ def _union(polygons: list[Any], size: Size, budget: MaskBudget) -> Mask:
         box = Box(left, top, right, bottom)
         pixels += box.size.area
         if pixels > 2 * image_limits().max_pixels:
-            raise InvalidRequest("The polygons overlap too much.", code="mask_too_complex", field="mask")
+            raise InvalidRequest(sentence("The polygons overlap too much."), code="mask_too_complex", field="mask")
         mask[box.slices] |= fill_outlines([ring - (box.left, box.top)], box.size, budget)
     return mask

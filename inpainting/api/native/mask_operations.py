@@ -24,6 +24,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import Mask
 from inpainting.core.mask_formats import MaskBudget
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.sentences import sentence
 
 
 class MaskOperations(AnyBodyView):
@@ -62,7 +63,9 @@ class MaskOperations(AnyBodyView):
             with computing(self.request.user):
                 return mask_of_object(sent, field, budget)
         if not isinstance(sent, UploadedFile | str):
-            message = f"{field} must be a PNG file, base64, a data URL, a URL, an id, run lengths or outlines."
+            message = sentence(
+                "{field} must be a PNG file, base64, a data URL, a URL, an id, run lengths or outlines.", field=field
+            )
             raise InvalidRequest(message, code="field_missing" if sent is None else "field_invalid", field=field)
         read = read_mask(SentImage(field, sent), self.request, polarity)
         image = read.decoded.image

@@ -26,12 +26,14 @@ from inpainting.api.native.mask_answers import location, selected_mask, selectio
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.analyses import PendingAnalysis
-from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask, selection_of
+from inpainting.api.native.schemas.masks import MASKS, FoundMask, FoundMaskPage, MaskForm, SelectedMask
+from inpainting.api.native.selections import selection_of
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, IMAGE, KEY, documented
 from inpainting.api.recent_images import ReadImage, read_recent
 from inpainting.api.selecting import needs_worker, select_here
 from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.generations.analyses import AnalysisRequest
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.uploads import find_mask, masks_of, store_mask
@@ -183,5 +185,5 @@ def read_sent_image(body: Body, values: Mapping[str, Any]) -> SentImage:
     named = [SentImage(name, reverse(route, args=[values[name]])) for name, route in BY_ID.items() if name in values]
     sent = [*named, *([] if image is None else [image])]
     if len(sent) != 1:
-        raise InvalidRequest("Send one of image, source and picture.", code="field_missing", field="image")
+        raise InvalidRequest(sentence("Send one of image, source and picture."), code="field_missing", field="image")
     return sent[0]

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.paginator import EmptyPage, Paginator
 from django.db.models import QuerySet
+from django.utils.translation import gettext
 from pydantic import Field
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -28,12 +29,25 @@ def read_query(request: Request, model: type[FieldsType] = PageQuery) -> FieldsT
 
 
 def render_page(
-    schema: type[Page[T]], rows: QuerySet[Any], query: PageQuery, request: Request, make: Callable[[Any], T]
+    schema: type[Page[T]],
+    rows: QuerySet[Any],
+    query: PageQuery,
+    request: Request,
+    make: Callable[[Any], T],
+    *,
+    count: int | None = None,
 ) -> dict[str, Any]:
-    """The requested page of the rows. make: a result from a row. Raises NotFound for a page after the last."""
+    """The requested page of the rows. Raises NotFound for a page after the last.
+
+    make: a result from a row. count: the number of rows where it is known; otherwise they are counted.
+    """
     paginator = Paginator(rows, query.page_size)
+    if count is not None:
+        paginator.count = count  # a cached property
     try:
         page = paginator.page(query.page)
     except EmptyPage as error:
-        raise NotFound(f"There is no page {query.page}; the last is {paginator.num_pages}.") from error
+        raise NotFound(
+            gettext("There is no page {page}; the last is {last}.").format(page=query.page, last=paginator.num_pages)
+        ) from error
     return schema.of(page, request.build_absolute_uri(), make).model_dump()

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 import numpy as np
+from django.utils.translation import gettext
 from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -26,10 +27,12 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import Marked, describe_plan
 from inpainting.generations.submit import Submission, plan_submission
+from inpainting.translation import translated
 from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
 ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)  # type: ignore[list-item]
@@ -66,7 +69,7 @@ class FormerDryRun(AnyBodyView):
 
     @extend_schema(exclude=True)
     def post(self, request: Request) -> Response:
-        raise NotFound("POST /api/img2img/dry-run is now POST /api/plan/, which takes the same body.")
+        raise NotFound(gettext("POST /api/img2img/dry-run is now POST /api/plan/, which takes the same body."))
 
 
 def plan_without_images(body: Body) -> dict[str, Any]:
@@ -77,7 +80,7 @@ def plan_without_images(body: Body) -> dict[str, Any]:
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
     marked = read_marked(fields.pop("image_size", None), fields.pop("mask_box", None))
     values = describe_plan(settings_from(fields, catalog), catalog, engine, models, marked)
-    return PlanAnswer.render({**values, "warnings": [*warnings, *values["warnings"]]})
+    return PlanAnswer.render({**values, "warnings": [*map(translated, warnings), *values["warnings"]]})
 
 
 def read_marked(image_size: list[int] | None, mask_box: list[int] | None) -> Marked | None:
@@ -89,7 +92,9 @@ def read_marked(image_size: list[int] | None, mask_box: list[int] | None) -> Mar
         return None
     size, box = Size(*image_size), Box(*mask_box)
     if not Box.whole(size).contains(box):
-        raise InvalidRequest(f"{mask_box} extends beyond the image of {size}.", field="mask_box")
+        raise InvalidRequest(
+            sentence("{mask_box} extends beyond the image of {size}.", mask_box=mask_box, size=size), field="mask_box"
+        )
     return Marked(box, size)
 
 
@@ -102,7 +107,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, plan.network_calls)
     values = {
         "engine": plan.engine.name,
-        "engine_reason": plan.reason,
+        "engine_reason": translated(plan.reason),
         "width": image.size.width,
         "height": image.size.height,
         **(request.placement.to_dict() if request.placement else {}),
@@ -114,6 +119,6 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
         **window.to_dict(),
         "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
         "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),
-        "warnings": [*submission.warnings, *plan.warnings],
+        "warnings": [translated(text) for text in (*submission.warnings, *plan.warnings)],
     }
     return ImagePlanAnswer.render(values)

@@ -12,7 +12,8 @@ from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import ALIASES, GenerationForm, check_fields, settings_from
-from inpainting.api.native.sent_masks import read_mask
+from inpainting.api.native.front_end_adapters import with_adapters
+from inpainting.api.native.sent_masks import read_mask, select_mask
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.errors import InvalidRequest
@@ -20,6 +21,7 @@ from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import outpaint_from
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.generations import history
 from inpainting.generations.idempotency import Idempotency
@@ -40,12 +42,18 @@ def parse(request: Request) -> tuple[InpaintRequest, Submission]:
 
     Raises RepeatedRequest, before any image is read, where the same body was accepted with the same Idempotency-Key.
     """
+    body, idempotency = read_new_body(request)
+    return read(body, request, idempotency=idempotency)
+
+
+def read_new_body(request: Request) -> tuple[Body, Idempotency | None]:
+    """Return the body, and its idempotency key if it has one. Raises RepeatedRequest, see `parse`."""
     body = read_body(request)
     idempotency = read_idempotency(request, body)
     earlier = idempotency.earlier(request.user) if idempotency else None
     if earlier is not None:
         raise RepeatedRequest(earlier)
-    return read(body, request, idempotency=idempotency)
+    return body, idempotency
 
 
 def read_idempotency(request: Request, body: Body) -> Idempotency | None:
@@ -61,6 +69,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
         field = "input_image" if body.shape is Shape.JSON else "image"
         raise InvalidRequest("No image file provided", code="field_missing", field=field)
     catalog = Catalog()
+    body, about_adapters = with_adapters(body, catalog)
     values, warnings = check_fields(GenerationForm, body.fields, catalog, clamp=body.is_lenient)
     settings = settings_from(values, catalog)
     parent = parent_in(values, request.user)
@@ -68,15 +77,20 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
     engine = values.get("engine", registry.AUTO)
     registry.check_name(engine)
     image = read_image(sent, IMAGE, request)
-    sent_mask = body.image("mask")
-    mask = None if sent_mask is None else read_mask(sent_mask, request, MaskPolarity(values["mask_polarity"]))
+    sent_mask, select = body.image("mask"), values.get("select")
+    polarity = MaskPolarity(values["mask_polarity"])
+    mask = None if sent_mask is None else read_mask(sent_mask, request, polarity)
+    if select is not None:
+        if mask is not None:
+            raise InvalidRequest(sentence("Send one of mask and select."), field="select")
+        mask = select_mask(select, image.image, request)
     images = conditioning_images_in(body, request)
-    decoded, polarity = (None, MaskPolarity.BLACK_REPAINTS) if mask is None else (mask.decoded, mask.polarity)
+    decoded, polarity = (None, polarity) if mask is None else (mask.decoded, mask.polarity)
     inpaint_request, notes = build_request(image, decoded, settings, polarity, images, outpaint, limits=image_limits())
     return inpaint_request, Submission(
         engine=engine,
         source_name=sent.name,
-        warnings=(*warnings, *notes),
+        warnings=(*about_adapters, *warnings, *notes),
         webhook_url=values.get("webhook_url", ""),
         ignored_fields=ignored_fields(body),
         idempotency=idempotency,
@@ -97,5 +111,7 @@ def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:
         return None
     parent = history.for_user(user).filter(pk=values["parent"]).first()
     if parent is None:
-        raise InvalidRequest("parent: You have no generation with this id.", code="parent_unknown", field="parent")
+        raise InvalidRequest(
+            sentence("parent: You have no generation with this id."), code="parent_unknown", field="parent"
+        )
     return parent

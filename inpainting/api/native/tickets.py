@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext
 from rest_framework.exceptions import PermissionDenied
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -19,7 +20,7 @@ class Tickets(APIView):
     def post(self, request: Request) -> Response:
         """For programs with a key, which must not be sent in a URL. The websockets of pages use the session instead."""
         if not isinstance(request.auth, ApiKey):
-            raise PermissionDenied("Tickets are for programs with an API key.", code="key_required")
+            raise PermissionDenied(gettext("Tickets are for programs with an API key."), code="key_required")
         ticket = Ticket.issue(request.auth)
         scheme = "wss" if request.is_secure() else "ws"
         values = {

@@ -8,12 +8,11 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from accounts.models import Scope
-from inpainting.api.dialect import RepeatedRequest
 from inpainting.api.images import IMAGE, read_image
-from inpainting.api.native.bodies import Body, Shape, read_body
+from inpainting.api.native.bodies import Body, Shape
 from inpainting.api.native.dialect import NativeApi
 from inpainting.api.native.fields import settings_from
-from inpainting.api.native.requests import IMAGE_FIELDS, ignored_fields, parent_in, read_idempotency
+from inpainting.api.native.requests import IMAGE_FIELDS, ignored_fields, parent_in, read_new_body
 from inpainting.api.native.schemas.generations import Painted, Pending
 from inpainting.api.native.schemas.upscale import UPSCALE_BODY, UpscaleForm
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
@@ -55,17 +54,18 @@ class Upscale(AnyBodyView):
 class Upscaling(NativeApi):
     """The native API, whose requests enlarge an image."""
 
+    def translate(self, body: Body, catalog: Catalog, warnings: list[str]) -> Body:
+        """Return the body with its fields in the names of UpscaleForm. Warnings are added."""
+        return body
+
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        body = read_body(request)
-        idempotency = read_idempotency(request, body)
-        earlier = idempotency.earlier(request.user) if idempotency else None
-        if earlier is not None:
-            raise RepeatedRequest(earlier)
+        body, idempotency = read_new_body(request)
         sent = body.image(*IMAGE_FIELDS)
         if sent is None:
             field = "input_image" if body.shape is Shape.JSON else "image"
             raise InvalidRequest("No image file provided", code="field_missing", field=field)
         catalog, warnings = Catalog(), list[str]()
+        body = self.translate(body, catalog, warnings)
         values = read_values(body, warnings)
         upscale, settings = upscale_from(values), settings_from(sizeless(values), catalog)
         parent = parent_in(values, request.user)

@@ -12,11 +12,13 @@ from inpainting.api.native import (
     catalog,
     downloads,
     drafts,
+    front_end,
     generations,
     img2img,
     mask_operations,
     masks,
     plan,
+    stacks,
     tickets,
     uploads,
     upscale,
@@ -27,6 +29,7 @@ register_converter(drafts.Sha256Converter, "sha256")
 register_converter(downloads.ConditioningImageConverter, "conditioning_image")
 one = "api/generations/<uuid:pk>/"
 batch = "api/batches/<uuid:pk>/"
+stack = "api/stacks/<uuid:pk>/"
 
 urlpatterns = [
     # Routes that existing clients use have both slash forms: a redirect would turn a POST into a GET.
@@ -40,6 +43,18 @@ urlpatterns = [
     path("api/upscale/", upscale.Upscale.as_view()),
     path("api/upload-mask", uploads.UploadMask.as_view(), name="upload-mask"),
     path("api/upload-mask/", uploads.UploadMask.as_view()),
+    *(
+        path(f"api/{route}{slash}", view.as_view(schema=None))
+        for route, view in {
+            "lora-models": front_end.LoraModels,
+            "controlnet/models": front_end.ControlNetModels,
+            "upscaler-models": front_end.UpscalerModels,
+            "txt2img": front_end.TextToImage,
+            "txt2img/interrupt": img2img.Interrupt,
+            "extras/upscale": front_end.ExtrasUpscale,
+        }.items()
+        for slash in ("", "/")
+    ),
     path("images/<str:token>.<str:extension>", downloads.PublicImage.as_view(), name="public-image"),
     path("api/images/<str:token>.<str:extension>", downloads.PublicImage.as_view(), name="public-image-twin"),
     path("api/generations/", generations.GenerationList.as_view(), name="generation-list"),
@@ -76,6 +91,12 @@ urlpatterns = [
         downloads.GenerationImagePreview.as_view(),
         name="generation-image-preview",
     ),
+    path(one + "stack/", stacks.GenerationStack.as_view(), name="generation-stack"),
+    path("api/stacks/", stacks.Stacks.as_view(), name="stacks"),
+    path(stack, stacks.StackDetail.as_view(), name="stack"),
+    path(stack + "image/", stacks.StackImage.as_view(), name="stack-image"),
+    path(stack + "masks/", stacks.StackMasks.as_view(), name="stack-masks"),
+    path(stack + "masks/<uuid:mask>/", stacks.StackMaskFile.as_view(), name="stack-mask"),
     path("api/batches/", batches.BatchList.as_view(), name="batch-list"),
     path(batch, batches.BatchDetail.as_view(), name="batch-detail"),
     path(batch + "cancel/", batches.BatchCancel.as_view(), name="batch-cancel"),

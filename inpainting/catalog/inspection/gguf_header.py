@@ -77,11 +77,11 @@ def read_gguf_header(path: Path) -> dict[str, Any]:
         described = [reader.tensor() for _ in range(tensor_count)]
         alignment = notes.get(ALIGNMENT, DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 2**16:
-            raise reader.damage_error(f"{ALIGNMENT} is {quote(alignment)}.")
+            raise reader.damaged(f"{ALIGNMENT} is {quote(alignment)}.")
         start = -(-file.tell() // alignment) * alignment
     header = dict(tensors(described, path.name, start, alignment))
     if len(header) != len(described):
-        raise reader.damage_error("Two tensors have one name.")
+        raise reader.damaged("Two tensors have one name.")
     check_spans(header, reader)
     return header
 
@@ -95,12 +95,12 @@ class Reader:
     size: int
     values: int = 0
 
-    def damage_error(self, reason: str) -> ModelRefused:
+    def damaged(self, reason: str) -> ModelRefused:
         return ModelRefused(f"{self.name} is damaged: {reason}")
 
     def take(self, count: int) -> bytes:
         if count > min(MAX_HEADER_BYTES, self.size) - self.file.tell():
-            raise self.damage_error("Its header does not fit.")
+            raise self.damaged("Its header does not fit.")
         return self.file.read(count)
 
     def numbers(self, kinds: str) -> tuple[Any, ...]:
@@ -118,11 +118,11 @@ class Reader:
         if kind in NUMBERS:
             return self.numbers(NUMBERS[kind])[0]
         if kind != ARRAY:
-            raise self.damage_error(f"A note has the unknown type {kind}.")
+            raise self.damaged(f"A note has the unknown type {kind}.")
         kind, count = self.numbers("IQ")
         self.values += count
         if self.values > MAX_VALUES or kind not in (TEXT, *NUMBERS):
-            raise self.damage_error(f"A note holds {count} values of the type {kind}.")
+            raise self.damaged(f"A note holds {count} values of the type {kind}.")
         for _ in range(count):
             self.text() if kind == TEXT else self.numbers(NUMBERS[kind])
         return None
@@ -132,7 +132,7 @@ class Reader:
         name = self.text()
         (dimensions,) = self.numbers("I")
         if dimensions > MAX_DIMENSIONS:
-            raise self.damage_error(f"{quote(name)} has {dimensions} dimensions.")
+            raise self.damaged(f"{quote(name)} has {dimensions} dimensions.")
         return name, [*reversed(self.numbers("Q" * dimensions))], *self.numbers("IQ")
 
 
@@ -157,5 +157,5 @@ def check_spans(header: Mapping[str, Any], reader: Reader) -> None:
     at = 0
     for begin, end, name in sorted((*tensor["data_offsets"], name) for name, tensor in header.items()):
         if begin < at or end > reader.size:
-            raise reader.damage_error(f"{quote(name)} lies from byte {begin} to {end}.")
+            raise reader.damaged(f"{quote(name)} lies from byte {begin} to {end}.")
         at = end

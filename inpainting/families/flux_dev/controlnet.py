@@ -16,6 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from inpainting.catalog.specs import ControlImageKind
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.controlnet import (
     ControlNetConditioning,
     RequestedControl,
@@ -114,7 +115,10 @@ def condition(
     else:
         known = KINDS_WITHOUT_MODES if control.spec.control is ControlImageKind.UNION else {kind}
     if kind not in known:
-        raise EngineFailed(f"The ControlNet {control.spec.slug} was not trained on {kind}.", code="adapter_unfit")
+        raise EngineFailed(
+            sentence("The ControlNet {slug} was not trained on {kind}.", slug=control.spec.slug, kind=kind),
+            code="adapter_unfit",
+        )
     image = latents_without_hole(request, codec) if inpaints else control_latents(control, request, codec)
     return ControlNetConditioning(
         control.spec.slug,

@@ -11,6 +11,7 @@ import torch
 from inpainting.catalog.specs import ControlImageKind
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.controlnet import (
     ControlNetConditioning,
     RequestedControl,
@@ -49,7 +50,10 @@ def condition(
     check_kind(control, inpaints=inpaints)
     if inpaints and kind is not ControlImageKind.INPAINT:
         raise EngineFailed(
-            f"The ControlNet {control.spec.slug} was trained on inpaint, and not on {kind}.", code="adapter_unfit"
+            sentence(
+                "The ControlNet {slug} was trained on inpaint, and not on {kind}.", slug=control.spec.slug, kind=kind
+            ),
+            code="adapter_unfit",
         )
     image = latents_without_hole(request, codec) if inpaints else control_latents(control, request, codec)
     return ControlNetConditioning(

@@ -1,4 +1,4 @@
-"""Compare rows with stored files, and report what does not match."""
+"""Compare rows with stored files, and the totals of owners with rows, and report what does not match."""
 
 from __future__ import annotations
 
@@ -10,19 +10,24 @@ from django.core.files.storage import default_storage
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
+from inpainting.database import owner_totals
 from inpainting.storage import ImageStorage
 from inpainting.storage.audit import is_altered, is_older, missing, named_files
 
 
 class Command(BaseCommand):
     help = (
-        "Look for rows without files and files without rows; the exit status is 1 when there are any. "
-        "May run while the server does."
+        "Look for rows without files, files without rows, and totals of owners that differ from their rows; the exit "
+        "status is 1 when there are any. May run while the server does."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--hashes", action="store_true", help="read every file and compare its hash with its row")
-        parser.add_argument("--repair", action="store_true", help="delete files without rows; nothing else is changed")
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="delete files without rows and correct totals; nothing else is changed",
+        )
         parser.add_argument(
             "--older-than-hours",
             type=hours,
@@ -48,11 +53,18 @@ class Command(BaseCommand):
             self.stdout.write(f"orphan   {file}")
             if options["repair"]:
                 default_storage.delete(file)
+        wrong = list(owner_totals.differences())
+        for line in wrong:
+            self.stdout.write(f"total    {line}")
+        if wrong and options["repair"]:
+            owner_totals.repair()
         summary = f"{len(rows)} named by rows, {len(files)} files: {len(gone)} missing, {len(orphans)} without a row"
         summary += " (deleted)" if options["repair"] and orphans else ""
         summary += f", {len(changed)} altered." if options["hashes"] else "; hashes not compared."
+        if wrong:
+            summary += f" {len(wrong)} totals wrong{' (corrected)' if options['repair'] else ''}."
         self.stdout.write(summary)
-        if gone or changed or (orphans and not options["repair"]):
+        if gone or changed or ((orphans or wrong) and not options["repair"]):
             raise CommandError("Rows and files do not agree.")
 
 

@@ -14,6 +14,7 @@ from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
+from inpainting.core.sentences import sentence
 from inpainting.families.declaration import SEGMENTATION
 from inpainting.segmenters.base import MAX_BOXES, Candidate, Detection, Hint, Selection
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
@@ -88,7 +89,9 @@ def find_outliner(name: str) -> CatalogSegmenter:
     outliner = next((segmenter for segmenter in installed(catalog) if isinstance(segmenter.networks, Promptable)), None)
     if outliner is None:
         raise InvalidRequest(
-            "No model that outlines objects is installed; “python manage.py pull_model slimsam” gets a small one.",
+            sentence(
+                "No model that outlines objects is installed; “python manage.py pull_model slimsam” gets a small one."
+            ),
             code="model_unavailable",
             field="segmenter",
         )

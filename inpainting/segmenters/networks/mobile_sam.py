@@ -17,6 +17,7 @@ from PIL import Image
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.networks.onnx_sessions import open_session, run_for_outputs
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, remove_padding
@@ -65,7 +66,8 @@ class MobileSam:
         scores, logits = run_for_outputs(self.decoder, self.label, feeds, ["iou_predictions", "low_res_masks"])
         if not (np.isfinite(scores).all() and np.isfinite(logits).all()):
             raise EngineFailed(
-                f"The model {self.label} returned values that are not finite.", code="model_produced_invalid_output"
+                sentence("The model {label} returned values that are not finite.", label=self.label),
+                code="model_produced_invalid_output",
             )
         fitting = slice(1, None) if is_ambiguous(selection) else slice(1)  # the first is for several points and boxes
         rated, found = scores[0, fitting], logits[0, fitting]

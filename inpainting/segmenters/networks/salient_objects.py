@@ -18,6 +18,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.sentences import sentence
 from inpainting.segmenters.base import Candidate, Hint, Selection
 
 RGB = tuple[float, float, float]
@@ -62,7 +63,12 @@ class SalientObjects:
         output = run_session(session, spec.label, {node.name: self.tensor(image, side)})
         if output.ndim != 4 or output.shape[1] <= len(self.categories) or not np.isfinite(output).all():
             raise EngineFailed(
-                f"The model {spec.label} returned {output.shape} {output.dtype}, or values that are not finite.",
+                sentence(
+                    "The model {label} returned {shape} {dtype}, or values that are not finite.",
+                    label=spec.label,
+                    shape=output.shape,
+                    dtype=output.dtype,
+                ),
                 code="model_produced_invalid_output",
             )
         share = self.share(output[0], channel)
@@ -76,7 +82,11 @@ class SalientObjects:
             return 0
         if category not in self.categories:
             raise InvalidRequest(
-                f"There is no category “{category[:60]}”; the categories are: {', '.join(self.categories)}.",
+                sentence(
+                    "There is no category “{category}”; the categories are: {names}.",
+                    category=category[:60],
+                    names=", ".join(self.categories),
+                ),
                 field="category",
                 actual=category[:60],
             )

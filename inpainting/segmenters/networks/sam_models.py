@@ -15,6 +15,7 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import Mask
+from inpainting.core.sentences import sentence
 from inpainting.networks.transformers_models import load_model, load_processor, run_model
 from inpainting.segmenters.base import Candidate, Selection
 from inpainting.segmenters.networks.fed_images import Embeddings, fed_size, is_ambiguous, mask_of, remove_padding
@@ -48,7 +49,8 @@ class PromptableModel:
         scores, logits = output.iou_scores[0, 0], output.pred_masks[0, 0]  # [masks], [masks, side, side]
         if not (torch.isfinite(scores).all() and torch.isfinite(logits).all()):
             raise EngineFailed(
-                f"The model {self.label} returned values that are not finite.", code="model_produced_invalid_output"
+                sentence("The model {label} returned values that are not finite.", label=self.label),
+                code="model_produced_invalid_output",
             )
         return [
             Candidate(self.full_size(logits[index], size), min(1.0, max(0.0, float(scores[index]))))

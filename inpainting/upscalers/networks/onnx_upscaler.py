@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.upscalers.base import OnWait, Tiling
 from inpainting.upscalers.networks.network_upscaler import margin_of, tiling_of
 
@@ -48,8 +49,14 @@ class OnnxUpscaler:
         scale = shape[-1] // network.tiling.side
         if shape != (1, 3, scale * probe.shape[2], scale * probe.shape[3]) or not 2 <= scale <= MAX_SCALE:
             raise EngineFailed(
-                f"The model {spec.label} makes {shape} of {probe.shape}, so it does not enlarge images 2 to {MAX_SCALE}"
-                " times.",
+                sentence(
+                    "The model {label} makes {shape} of {shape_2}, so it does not enlarge images "
+                    "2 to {max_scale} times.",
+                    label=spec.label,
+                    shape=shape,
+                    shape_2=probe.shape,
+                    max_scale=MAX_SCALE,
+                ),
                 code="model_refused",
             )
         fixed = (

@@ -20,6 +20,7 @@ from inpainting import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import Cancelled
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import WeightsLayout
 from inpainting.keepalive import run_in_thread
 from inpainting.networks.device.choice import current_device
@@ -98,7 +99,7 @@ def load_network(
             module = build(sizes)
         module.load_state_dict({names[name]: tensor.float() for name, tensor in tensors.items()}, assign=True)
     except READ_ERRORS as error:
-        raise unreadable(f"The model {spec.label}", path, error, "model_unavailable") from error
+        raise unreadable(sentence("The model {label}", label=spec.label), path, error, "model_unavailable") from error
     hardware = Hardware(torch.device(current_device()), torch.float32)
     with hardware.copying():
         module = module.eval().requires_grad_(False).to(hardware.device)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from rest_framework.utils.urls import replace_query_param
 
 from inpainting.api.errors import ApiError
+from inpainting.translation import translated
 
 T = TypeVar("T")
 
@@ -85,7 +86,7 @@ class Problem(ErrorDetails, IsError):
     @classmethod
     def of(cls, error: ApiError) -> Self:
         return cls(
-            message=error.message,
+            message=translated(error.message),
             code=error.code,
             field=error.field,
             limit=error.limit,

@@ -14,6 +14,7 @@ from inpainting.api.fields import extended_by
 from inpainting.api.native.schemas.base import Answer, ErrorDetails, Page
 from inpainting.api.native.schemas.generations import Place
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.generations.batches import LIVE, RetryResult, error_details
 from inpainting.generations.description import image_url
 from inpainting.generations.history import GenerationRemoved
@@ -22,7 +23,7 @@ from inpainting.models.batch import ITEM_STATES, REFUSED
 from inpainting.worker.run_time_estimates import Positions, positions
 
 NEEDS_NEW_IMAGE = InvalidRequest(
-    "This image was refused when it was sent; send another one in a new batch.", code="new_picture_needed"
+    sentence("This image was refused when it was sent; send another one in a new batch."), code="new_picture_needed"
 )
 
 

@@ -10,7 +10,8 @@ from django.conf import settings
 from pydantic import Field, WithJsonSchema
 
 from inpainting.api.fields import Fields, FieldsType, StoredText, extended_by
-from inpainting.api.native.fields import PARENT, ChangesForm, GenerationForm, Img2ImgForm
+from inpainting.api.native.fields import PARENT, SELECT, ChangesForm, GenerationForm, Img2ImgForm
+from inpainting.api.native.selections import SelectionForm
 from inpainting.api.setting_types import with_settings
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LISTS, IMAGE_PLACES, AdapterList
 from inpainting.core.settings_table import find_setting
@@ -67,6 +68,7 @@ class Json(Fields):
 
     input_image: str = Field(description=IMAGE_TEXT)
     mask: str | None = Field(None, description=MASK_TEXT)
+    select: SelectionForm | None = Field(None, description=SELECT)
     parent: UUID | None = Field(None, description=PARENT)
 
 

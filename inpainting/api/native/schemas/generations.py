@@ -17,8 +17,10 @@ from inpainting.core.request import PaintSettings
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 from inpainting.generations import description
+from inpainting.media.results import source_type_of
 from inpainting.models import Analysis, GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event
+from inpainting.translation import translated
 from inpainting.worker.run_time_estimates import EXACT_POSITIONS, QueuePosition
 
 PREVIEW = "Link to a WebP of at most 1600 pixels a side."
@@ -175,6 +177,7 @@ class GeneratedImageDocument(Answer):
     outside_mask_changed_pixels: int = Field(description="Of the PNG.")
     seam_score: float
     score: float | None = Field(description=SCORE)
+    digital_source_type: str = Field(description="How it came to be: the address of a term of IPTC's vocabulary.")
     nsfw_content_detected: bool | None = Field(description="Null where it was not examined.")
     hidden_by: str | None = Field(description="How the result was hidden; null where it was not.")
 
@@ -192,6 +195,7 @@ class GeneratedImageDocument(Answer):
             outside_mask_changed_pixels=image.outside_mask_changed_pixels,
             seam_score=image.seam_score,
             score=image.score,
+            digital_source_type=source_type_of(image).address,
             nsfw_content_detected=image.report.get("nsfw_content_detected"),
             hidden_by=image.report.get("hidden_by"),
         )
@@ -211,7 +215,14 @@ class ErrorDocument(Answer):
 
     @classmethod
     def of(cls, row: Generation | Analysis) -> Self | None:
-        return cls(code=row.error_code, message=row.error_message) if row.error_code else None
+        if not row.error_code:
+            return None
+        message = (
+            description.message_of(row, row.error_message)
+            if isinstance(row, Generation)
+            else translated(row.error_message)
+        )
+        return cls(code=row.error_code, message=message)
 
 
 ALWAYS_LISTED = ("control_image", "ip_adapter_image")

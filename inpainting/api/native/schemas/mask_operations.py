@@ -13,6 +13,7 @@ from inpainting.api.native.schemas.masks import MASK_OBJECT
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.mask_operations import MAX_OPERATIONS, NAMES, Operation
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.sentences import sentence
 from inpainting.core.validation import check_count
 
 OPERATION = {
@@ -32,8 +33,13 @@ OPERATION = {
 def read_operations(entries: object) -> list[tuple[Operation, Any]]:
     """The operations of a list, each with its mask as sent."""
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise InvalidRequest("operations must be a list of objects with a name.", field="operations")
-    check_count("operations", len(entries), MAX_OPERATIONS, f"operations has {len(entries)} entries")
+        raise InvalidRequest(sentence("operations must be a list of objects with a name."), field="operations")
+    check_count(
+        "operations",
+        len(entries),
+        MAX_OPERATIONS,
+        sentence("{name} has {count} entries", name="operations", count=len(entries)),
+    )
     return [(read_operation(entry), entry.get("mask")) for entry in entries]
 
 

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from inpainting.api.fields import Fields, StoredText
-from inpainting.api.native.fields import ENGINE, ChangesForm
+from inpainting.api.native.fields import ENGINE, SELECT, ChangesForm
 from inpainting.api.native.schemas.base import Answer, Optional, Success
 from inpainting.api.native.schemas.bodies import MASK_TEXT, File, with_images
 from inpainting.api.native.schemas.generations import SOURCE_BOX
+from inpainting.api.native.selections import SelectionForm
 from inpainting.api.setting_types import with_settings
 from inpainting.core.adapter_uses import MAX_NAME_CHARACTERS
 from inpainting.core.settings_table import find_setting
@@ -37,6 +38,7 @@ class PlanUpload(Fields):
 
     image: File | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
     mask: File | None = Field(None, description=MASK_TEXT)
+    select: SelectionForm | None = Field(None, description=SELECT)
     engine: str | None = Field(None, description=ENGINE)
 
 
@@ -47,6 +49,7 @@ class PlanJson(Fields):
 
     input_image: str | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
     mask: str | None = Field(None, description=MASK_TEXT)
+    select: SelectionForm | None = Field(None, description=SELECT)
     engine: str | None = Field(None, description=ENGINE)
     models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
