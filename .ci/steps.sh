@@ -33,6 +33,7 @@ install_browser_and_database() {
   [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
   command -v promtool >/dev/null || missing+=(prometheus)
   [ -d /usr/lib/rabbitmq ] || missing+=(rabbitmq-server)
+  compgen -G "/usr/lib/*/faketime/libfaketimeMT.so.1" >/dev/null || missing+=(libfaketime)
   install_packages "${missing[@]}"
 }
 
@@ -104,10 +105,11 @@ many_processes() {
     tests/chaos/test_rolling_restart.py
 }
 
-# nginx in front; Redis cut off and emptied; PostgreSQL and RabbitMQ killed. The tests mostly wait.
+# nginx in front; Redis cut off and emptied; PostgreSQL killed or read-only, RabbitMQ killed. The tests mostly wait.
 servers_away() {
   tests_of tests/test_deploy.py tests/test_image_senders.py tests/test_servers_away.py tests/test_rabbitmq_away.py \
-    -n 2 --dist loadfile -m "" -k "nginx or cut or emptied or killed_postgresql or rabbitmq"
+    tests/test_failover.py tests/test_tls.py -n 2 --dist loadfile -m "" \
+    -k "(tls or nginx or cut or emptied or killed_postgresql or short or read_only) and not minutes"
 }
 
 # Several processes that are killed, in short.
@@ -119,6 +121,17 @@ few_processes() {
 quantised() {
   .venv/bin/pip install --quiet --no-deps --constraint constraints.txt --target "$scratch/quantised" torchao bitsandbytes
   PYTHONPATH="$scratch/quantised" tests_of tests/engines/diffusion/test_quantization.py -W "ignore::DeprecationWarning"
+}
+
+# The clients of OpenAI, Hugging Face, MCP and AUTOMATIC1111, in Python and for Node.js, at their pinned versions.
+official_clients() {
+  install_npm
+  .venv/bin/pip install --quiet --constraint constraints.txt --target "$scratch/clients" -r tests/clients/requirements.txt
+  .venv/bin/pip install --quiet --no-deps --target "$scratch/clients" iopaint==1.6.0  # for its web app alone
+  cp tests/clients/package.json "$scratch/clients"
+  npm install --prefix "$scratch/clients" --no-audit --no-fund
+  DREAMLAYER_TEST_NODE_CLIENTS="$scratch/clients" PYTHONPATH="$scratch/clients" tests_of tests/compat \
+    tests/browser/test_iopaint_app.py -m clients
 }
 
 install_npm() {
@@ -174,6 +187,7 @@ lint() {
 javascript() {
   if install_npm; then
     make test-js
+    tests_of tests/browser/test_bundle.py  # with esbuild, which make lint has installed
   else
     echo "skipped: javascript, since npm could not be installed" >>"$scratch/skipped"
   fi
