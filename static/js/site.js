@@ -56,10 +56,21 @@ document.addEventListener("submit", (event) => { // delegated, for forms that ar
   if (question && !confirm(question)) event.preventDefault()
 })
 
+const LEAVING = 3000 // ms that a page which is being left may stay until the next one answers
+let left = -Infinity
+addEventListener("beforeunload", () => { left = performance.now() })
+
+/** Load the page again, but not in place of a page whose link was clicked a moment ago. */
+function reload() {
+  const wait = left + LEAVING - performance.now()
+  if (wait > 0) setTimeout(reload, wait)
+  else location.reload()
+}
+
 for (const element of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-follow]"))) {
   const { follow } = await import("job/follow")
   const { follow: id, url } = /** @type {{follow: string, url: string}} */ (/** @type {unknown} */ (element.dataset))
   follow({ id, url }, ({ percent }) => {
     if (typeof percent === "number") /** @type {HTMLProgressElement} */ (element.querySelector("progress")).value = percent
-  }).then(() => location.reload(), () => {})
+  }).then(reload, () => {})
 }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urljoin
 
 import pytest
-from playwright.sync_api import Browser, Page, StorageState, expect
+from playwright.sync_api import Browser, Page, Route, StorageState, expect
 
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.database import change
@@ -263,6 +263,26 @@ def test_one_generation_is_compared_shared_and_deleted(history: Page, browser: B
     assert gone.status == 404
     history.get_by_role("button", name="Undo").click()
     expect(history.locator(".card")).to_have_count(24)
+
+
+def test_a_link_that_is_clicked_as_the_generation_ends_is_followed(visitor: Page, site: Installation) -> None:
+    sign_up(visitor)
+    (generation,) = paint(visitor, 1)
+    state = "UPDATE inpainting_generation SET status = ?, lease_until = datetime('now', ?) WHERE id = ?"
+    row = generation.replace("-", "")
+    change(site.folder, "DELETE FROM inpainting_generatedimage WHERE generation_id = ?", [(row,)])
+    change(site.folder, state, [("queued", "+1 hour", row)])
+    pages: list[Route] = []
+    visitor.route("**/history/", lambda route: pages.append(route))  # Playwright marks the function
+    visitor.route_web_socket("**/ws/generations/**", lambda socket: socket.close())
+    visitor.goto(f"/generations/{generation}/")
+    expect(visitor.get_by_text("Waiting for its turn")).to_be_visible()
+    visitor.evaluate("performance.now = () => 0")  # however slow this machine is, the link was clicked a moment ago
+    visitor.get_by_role("link", name="History").first.click(no_wait_after=True)
+    change(site.folder, state, [("cancelled", "+0 hours", row)])
+    visitor.wait_for_timeout(3000)  # asked for each second
+    pages[0].continue_()
+    visitor.wait_for_url("**/history/")
 
 
 @ON_A_PHONE_TOO
