@@ -188,7 +188,7 @@ class UrlencodedParser(LimitedBodyParser):
 
     def parse_body(self, body: BytesIO, parser_context: Mapping[str, Any]) -> Any:
         form: QueryDict = FormParser().parse(body, self.media_type, parser_context)
-        count_values(form)
+        check_texts(form)
         return form
 
 
@@ -201,15 +201,21 @@ class FormDataParser(MultiPartParser):
         length = parser_context["request"].META.get("CONTENT_LENGTH", "") if parser_context else ""
         with one_at_a_time(not length.isdigit() or int(length) > LARGE_BYTES):
             parsed = super().parse(stream, media_type, parser_context)
-            count_values(parsed.data)  # before the next form is parsed: a refused one gives its memory back
+            check_texts(parsed.data)  # before the next form is parsed: a refused one gives its memory back
             return parsed
 
 
-def count_values(form: QueryDict) -> None:
-    """Raise InvalidRequest for a text with more values than a JSON body may have: most large texts are JSON."""
+def check_texts(form: QueryDict) -> None:
+    """Refuse texts with more values than a JSON body may have, and those that are larger than any image in base64.
+
+    Most large texts are JSON or images. Raises InvalidRequest and RequestDataTooBig.
+    """
+    largest = image_limits().max_bytes * 3 // 2  # Base64 takes 4/3; slightly too large images get their own error.
     for _, texts in form.lists():
         for text in texts:
             JSON_VALUES.count(text)
+            if len(text) > largest:
+                raise RequestDataTooBig
 
 
 class ImageBytesParser(BaseParser):

@@ -101,6 +101,13 @@ def test_params_of_many_values_are_refused(alices_program: Client) -> None:
     assert (status, problem["code"]) == (400, "body_too_many_values")
 
 
+def test_a_text_that_is_larger_than_an_image_in_base64_is_refused(alices_program: Client, settings: Any) -> None:
+    settings.MAX_IMAGE_MB = 1
+    for size, code in ((3 * 2**19, "image_too_large"), (3 * 2**19 + 1, "body_too_large")):
+        answer = alices_program.post("/api/img2img", {"image": "A" * size, "mask": "A", "prompt": "a"})
+        assert (answer.status_code, answer.json()["code"]) == (413, code)
+
+
 def test_an_urlencoded_form_of_many_escapes_is_refused(alices_program: Client) -> None:
     body = b"prompt=" + b"%41" * 400_001
     status, problem = post(alices_program, "/api/img2img", body, "application/x-www-form-urlencoded")

@@ -55,7 +55,7 @@ ATTACKS = {
     "form fields": Attack(FORM, Repeated(b"a=", b"&a=", b""), (400, "body_too_many_parts")),
     "parts": Attack(MULTIPART, Repeated(b"", field("a") + b"\r\n", b"--b--\r\n"), (400, "body_too_many_parts")),
     "almost boundaries": Attack(
-        MULTIPART, Repeated(field("prompt"), b"\r\n--", b"\r\n--b--\r\n"), (400, "field_missing")
+        MULTIPART, Repeated(field("prompt"), b"\r\n--", b"\r\n--b--\r\n"), (413, "body_too_large")
     ),
     "json lists in params": Attack(
         MULTIPART, Repeated(field("params") + b'{"a": [', b"[],", b"[]]}\r\n--b--\r\n"), TOO_MANY_VALUES
