@@ -105,11 +105,10 @@ many_processes() {
     tests/chaos/test_rolling_restart.py
 }
 
-# nginx in front; Redis cut off and emptied; PostgreSQL killed or read-only, RabbitMQ killed. The tests mostly wait.
+# nginx in front; Redis cut off and emptied; PostgreSQL killed. The tests mostly wait.
 servers_away() {
-  tests_of tests/test_deploy.py tests/test_image_senders.py tests/test_servers_away.py tests/test_rabbitmq_away.py \
-    tests/test_failover.py tests/test_tls.py -n 2 --dist loadfile -m "" \
-    -k "(tls or nginx or cut or emptied or killed_postgresql or short or read_only) and not minutes"
+  tests_of tests/test_deploy.py tests/test_image_senders.py tests/test_servers_away.py tests/test_tls.py -n 2 --dist loadfile -m "" \
+    -k "tls or nginx or cut or emptied or killed_postgresql"
 }
 
 # Several processes that are killed, in short.

@@ -39,6 +39,7 @@ from inpainting.worker.claim_gate import claim_gate, no_problems
 from tests.support import scratch, strategies
 from tests.support.image_host import image_host
 from tests.support.installation import Installation, migrate_database
+from tests.support.long_tests import mark_long_tests
 
 ALLOWED_ORIGIN = "https://front.example"
 """Scripts of this origin may use the API of `site`."""
@@ -60,12 +61,14 @@ def pytest_collection() -> None:
     gc.disable()
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the modules that share a server first and one after another, so that one process of pytest-xdist starts it.
+    """Mark what takes long, and run the modules that share a server first and one after another.
 
-    Each process gets a part of the list, and a process without work takes from the ends of the others' parts. A server
-    takes 5 seconds of processor time to start, and 1 in a minute without requests.
+    So one process of pytest-xdist starts the server: each gets a part of the list, and one without work takes from the
+    ends of the others' parts. A server takes 5 seconds of processor time to start, and 1 in a minute without requests.
     """
+    mark_long_tests(items)
     sharing = {item.path for item in items if not SHARED_SERVERS.isdisjoint(getattr(item, "fixturenames", ()))}
     items.sort(key=lambda item: item.path not in sharing)
 

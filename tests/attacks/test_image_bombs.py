@@ -41,6 +41,7 @@ def test_lies_of_tiff_avif_and_heic_are_refused_in_little_memory(server: Install
     assert measured.slowest_page < 5
 
 
+@pytest.mark.full
 def test_twelve_megapixels_that_take_a_few_kilobytes_are_bounded(server: Installation, server_key: str) -> None:
     """With a mask that repaints nothing, so that decoding is what is measured."""
     flat = np.zeros((3000, 4000, 4), np.uint16)

@@ -51,9 +51,8 @@ def flood(client: ClientConnection, frames: bytes) -> int | None:
     return None if closed.value.rcvd is None else closed.value.rcvd.code
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.full] * (name != "large messages")) for name in ATTACKS]
-)
+@pytest.mark.full
+@pytest.mark.parametrize("name", ATTACKS)
 def test_a_socket_that_sends_much_is_closed(server: Installation, server_key: str, name: str) -> None:
     count, frames, code = ATTACKS[name]
     with ExitStack() as stack:
