@@ -56,7 +56,7 @@ def test_each_module_keeps_its_shortest_tests() -> None:
     seconds = {
         "tests/a.py::test_short": [0.1],
         "tests/a.py::test_of_cases": [0.4, 0.4],
-        "tests/a.py::test_long": [2.4],
+        "tests/a.py::test_long": [1.4],
         "tests/a.py::test_longer": [3.0],
         "tests/b.py::test_alone": [60.0],
         "tests/test_access.py::test_routes": [60.0, 60.0],

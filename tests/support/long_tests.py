@@ -29,12 +29,12 @@ ALWAYS = frozenset(
     }
 )
 """Modules that `make test` runs whole: what real clients send, who may do what, and which way imports point."""
-CASES_SECONDS = 0.5
+CASES_SECONDS = 0.4
 """A test with parameters that takes longer runs with the first of them."""
-SHORT_SECONDS = 0.5
+SHORT_SECONDS = 0.3
 """What takes less is run."""
-MODULE_SECONDS = 3.0
-MODULE_SHARE = 0.25
+MODULE_SECONDS = 2.0
+MODULE_SHARE = 0.15
 """Each module has this share of its time, and at least these seconds, for its shortest tests. One is always run."""
 
 

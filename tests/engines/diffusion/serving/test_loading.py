@@ -125,8 +125,9 @@ def test_a_model_that_nobody_waits_for_any_more_leaves_room_for_the_next(
     specs: dict[str, ModelSpec], tmp_path: Path
 ) -> None:
     cache = ModelCache(CPU, 10**9)
+    next_spec = specs["sd"]  # Made now: beside a model that is being loaded, its weights would have no values.
     cache.prepare(specs["other"])
-    model = cache.get(specs["sd"])
+    model = cache.get(next_spec)
     assert cache.models[-1] is model
     assert cache.loaded(specs["other"]) is not None
 
