@@ -8,7 +8,7 @@ export PIP_COMPILE=0 PYTHONDONTWRITEBYTECODE=
 
 # A hanging test fails with its stack (faulthandler_timeout), a hanging run by this limit.
 tests_of() {
-  timeout --kill-after=30 30m .venv/bin/python -m pytest -n 0 "$@"
+  timeout --kill-after=30 "${MINUTES:-30}m" .venv/bin/python -m pytest -n 0 "$@"
 }
 
 install_packages() {
@@ -63,7 +63,7 @@ browser() {
 }
 
 all_browser() {
-  tests_of tests/browser -n 2 --dist loadfile -m ""
+  MINUTES=60 tests_of tests/browser -n 2 --dist loadfile -m ""
 }
 
 # Rows, locks and limits behave differently on PostgreSQL; real servers bring a database of their own.
@@ -81,9 +81,9 @@ postgresql_all() {
   DREAMLAYER_TEST_POSTGRES=1 tests_of tests/generations tests/worker tests/webhooks --ignore tests/webhooks/test_serving.py
 }
 
-# The rest of each matrix, and each property with as many examples as its test names.
+# What takes long, the rest of each matrix, and each property with as many examples as its test names.
 full_matrices() {
-  tests_of -n 2 -m "(full or hypothesis) and not attack" --hypothesis-profile=full --ignore tests/browser
+  MINUTES=120 tests_of -n 2 -m "(full or hypothesis) and not attack" --hypothesis-profile=full --ignore tests/browser
 }
 
 # Alone, since each attack measures memory and the time of a page; -s prints both.
@@ -92,7 +92,7 @@ attacks() {
 }
 
 all_attacks() {
-  tests_of tests/attacks -m attack -s
+  MINUTES=60 tests_of tests/attacks -m attack -s
 }
 
 chaos() {
@@ -101,8 +101,7 @@ chaos() {
 
 # 1,000 generations and 100 kills; a rolling restart under 200 running generations.
 many_processes() {
-  timeout --kill-after=30 90m .venv/bin/python -m pytest -n 0 -m chaos -s tests/chaos/test_many_processes.py \
-    tests/chaos/test_rolling_restart.py
+  MINUTES=90 tests_of -m chaos -s tests/chaos/test_many_processes.py tests/chaos/test_rolling_restart.py
 }
 
 # nginx in front; Redis cut off and emptied; PostgreSQL killed. The tests mostly wait.
