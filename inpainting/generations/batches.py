@@ -17,7 +17,6 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import sentence
-from inpainting.engines import registry
 from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.plan import plan_images
 from inpainting.generations.delete import delete_ended
@@ -92,7 +91,6 @@ def submit_batch(
     """
     if webhook_url:
         webhooks.check_url(webhook_url, field="webhook_url")
-    registry.check_name(engine)
     # Equal settings are planned once, with one seed, and equal reference images are stored once.
     plan_settings = cache(partial(planner(catalog).plan_settings, engine=engine, seed=random_seed()))
     shared = SharedImages()

@@ -174,6 +174,7 @@ def calls(
         "GET /api/webhooks/deliveries/": lambda: alices_program.get("/api/webhooks/deliveries/"),
         "GET /api/webhooks/secret/": lambda: alices_program.get("/api/webhooks/secret/"),
         "POST /api/batches/": lambda: posted("/api/batches/", batch_body()),
+        "POST /api/batches/upscale/": lambda: posted("/api/batches/upscale/", {"images": [upload(photo_png)]}),
         "POST /api/batches/{id}/cancel/": lambda: of_batch("cancel"),
         "POST /api/batches/{id}/retry/": failed_batch,
         "POST /api/analyses/{id}/cancel/": lambda: posted(f"{analysis_path()}cancel/"),

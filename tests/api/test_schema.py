@@ -76,6 +76,7 @@ OPERATIONS = [
     "PATCH /api/stacks/{id}/",
     "POST /api/analyses/{id}/cancel/",
     "POST /api/batches/",
+    "POST /api/batches/upscale/",
     "POST /api/batches/{id}/cancel/",
     "POST /api/batches/{id}/retry/",
     "POST /api/captions/",

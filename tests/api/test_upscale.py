@@ -63,6 +63,47 @@ def test_an_image_is_enlarged_as_the_upscaler_does(
     assert metadata["results"][0]["work_size"] == [2 * width, 2 * height]
 
 
+def test_each_image_of_a_batch_is_enlarged(alices_program: Client, photo_png: bytes) -> None:
+    small = encode_png(CanonicalImage(np.full((30, 40, 3), 128, np.uint8)))
+    form = {"images": [upload(photo_png), upload(b"no image"), upload(small)], "width": "80", "output_format": "jpeg"}
+    answer = alices_program.post("/api/batches/upscale/", form)
+    assert answer.status_code == 202, answer.json()
+    batch = alices_program.get(answer.json()["url"]).json()
+    assert [item["status"] for item in batch["items"]] == ["refused", "refused", "succeeded"]
+    assert [item["error"]["code"] for item in batch["items"][:2]] == ["field_out_of_range", "image_invalid"]
+    metadata = alices_program.get(batch["items"][2]["url"]).json()["metadata"]
+    assert (metadata["engine"], metadata["width"], metadata["height"]) == ("upscale", 80, 60)
+    assert metadata["output_format"] == "jpeg"
+
+
+@pytest.mark.parametrize(
+    ("form", "code"),
+    [
+        ({"scale": "9"}, "field_out_of_range"),
+        ({"model": "nothing"}, "upscaler_not_found"),
+        ({"images": []}, "field_missing"),
+    ],
+)
+def test_a_batch_with_an_invalid_field_is_refused_as_a_whole(
+    alices_program: Client, photo_png: bytes, form: dict[str, Any], code: str
+) -> None:
+    answer = alices_program.post("/api/batches/upscale/", {"images": [upload(photo_png)], **form})
+    assert answer.json()["code"] == code
+    assert 400 <= answer.status_code < 500
+    assert not Generation.objects.exists()
+
+
+def test_a_repeated_key_returns_the_same_batch(alices_program: Client, photo_png: bytes) -> None:
+    body = json.dumps({"images": [base64.b64encode(photo_png).decode()]})
+    headers = {"Idempotency-Key": "one"}
+    first, second = (
+        alices_program.post("/api/batches/upscale/", body, content_type="application/json", headers=headers)
+        for _ in range(2)
+    )
+    assert first.json()["id"] == second.json()["id"]
+    assert Generation.objects.count() == 1
+
+
 @pytest.mark.parametrize(("channels", "depth"), [(1, np.uint8), (4, np.uint8), (3, np.uint16), (4, np.uint16)])
 def test_mode_and_depth_stay(alices_program: Client, channels: int, depth: type[np.uint8 | np.uint16]) -> None:
     pixels: Any = np.random.default_rng(0).integers(0, np.iinfo(depth).max, (64, 80, channels)).astype(depth)

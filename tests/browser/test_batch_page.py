@@ -70,6 +70,23 @@ def test_photos_dropped_together_share_the_mask_that_is_painted_on_the_first(pag
 
 
 @ON_A_PHONE_TOO
+def test_photos_are_enlarged_without_masks(page: Page, photos: list[Path]) -> None:
+    drop(page, "#stage", *photos)
+    page.wait_for_url("**/batches/")
+    page.get_by_role("radio", name="Enlarge").check()
+    expect(page.get_by_role("group", name="Mask")).to_be_hidden()
+    expect(page.get_by_role("button", name="Paint the mask")).to_have_count(0)
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    page.get_by_role("button", name="Enlarge 3 photos").click()
+    page.wait_for_url("**/batches/*-*/")
+    results = downloaded(page)
+    assert sorted(results) == [photo.name for photo in photos]
+    for photo in photos:
+        height, width = np.asarray(Image.open(photo)).shape[:2]
+        assert results[photo.name].shape[:2] == (1.5 * height, 1.5 * width)
+
+
+@ON_A_PHONE_TOO
 def test_each_photo_has_its_mask_by_its_name(page: Page, photos: list[Path], tmp_path: Path) -> None:
     corner = np.zeros((SIDE, SIDE), np.uint8)
     corner[10:30, 10:30] = 255

@@ -1,35 +1,43 @@
-"""A body of `POST /api/batches/` -> an accepted batch."""
+"""A body of `POST /api/batches/` or `POST /api/batches/upscale/` -> an accepted batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.conf import settings
 from rest_framework.request import Request
 
 from inpainting.api.images import IMAGE, SentImage, read_image
-from inpainting.api.native.bodies import read_body
+from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.fields import Img2ImgForm, check_fields, settings_from
 from inpainting.api.native.requests import read_idempotency
+from inpainting.api.native.schemas.upscale import UpscaleBatchForm
 from inpainting.api.native.sent_masks import SentMask, read_mask
+from inpainting.api.native.upscale import read_values, sizeless
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.inputs import build_request
+from inpainting.core.inputs import build_request, upscale_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS, Outpaint, outpaint_from
-from inpainting.core.request import PaintSettings
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import sentence
+from inpainting.core.upscaling import Upscale, upscale_from
 from inpainting.engines import registry
+from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.batches import BatchInput, submit_batch
+from inpainting.generations.idempotency import Idempotency
 from inpainting.image_limits import image_limits
 from inpainting.models import Batch
 from inpainting.planning import planner
 
 OneImage = SentImage | InvalidRequest
 """An image as sent, or the error for one that cannot be read."""
+Build = Callable[[DecodedImage], tuple[InpaintRequest, Sequence[str]]]
+"""An image -> its request, with warnings. Raises InvalidRequest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +57,7 @@ def accept_batch(request: Request) -> Batch:
     Raises InvalidRequest for an invalid field, for wrong numbers of images and masks, and for an invalid
     conditioning image or shared mask. Any other invalid image or mask refuses its item alone.
     """
-    body = read_body(request, lists=("images", "masks"))
-    idempotency = read_idempotency(request, body)
-    earlier = idempotency.earlier_batch(request.user) if idempotency else None
+    body, idempotency, earlier = read_batch(request, "images", "masks")
     if earlier is not None:
         return earlier
     images, masks = body.images("images"), body.images("masks")
@@ -75,13 +81,48 @@ def accept_batch(request: Request) -> Batch:
     if len(masks) == 1:
         masks_of_items = [read_mask(readable(masks[0]), request, polarity)] * len(images)
     return submit_batch(
-        (batch_input(image, mask, shared, request) for image, mask in zip(images, masks_of_items, strict=True)),
+        (
+            batch_input(image, request, partial(painting, mask=mask, shared=shared, request=request))
+            for image, mask in zip(images, masks_of_items, strict=True)
+        ),
         owner=request.user,
         engine=engine,
         webhook_url=values.get("webhook_url", ""),
         idempotency=idempotency,
         catalog=catalog,
     )
+
+
+def accept_upscale_batch(request: Request) -> Batch:
+    """Submit the batch, whose images are enlarged; the earlier one for the same body with the same Idempotency-Key.
+
+    Raises InvalidRequest for an invalid field and a wrong number of images. An invalid image, and one that would become
+    too large, refuses its item alone.
+    """
+    body, idempotency, earlier = read_batch(request, "images")
+    if earlier is not None:
+        return earlier
+    images = body.images("images")
+    check_counts(len(images), 0)
+    catalog, warnings = Catalog(), list[str]()
+    values = read_values(body, warnings, UpscaleBatchForm)
+    settings = settings_from(sizeless(values), catalog)
+    build = partial(enlarging, upscale=upscale_from(values), settings=settings, warnings=warnings)
+    return submit_batch(
+        (batch_input(image, request, build) for image in images),
+        owner=request.user,
+        engine=UPSCALE.name,
+        webhook_url=values.get("webhook_url", ""),
+        idempotency=idempotency,
+        catalog=catalog,
+    )
+
+
+def read_batch(request: Request, *lists: str) -> tuple[Body, Idempotency | None, Batch | None]:
+    """Return the body, its idempotency key, and the batch that was accepted earlier with the same body and key."""
+    body = read_body(request, lists=lists)
+    idempotency = read_idempotency(request, body)
+    return body, idempotency, idempotency.earlier_batch(request.user) if idempotency else None
 
 
 def check_counts(images: int, masks: int) -> None:
@@ -113,21 +154,34 @@ def check_counts(images: int, masks: int) -> None:
         )
 
 
-def batch_input(image: OneImage, mask: OneImage | SentMask | None, shared: SharedInput, request: Request) -> BatchInput:
+def batch_input(image: OneImage, request: Request, build: Build) -> BatchInput:
     """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentImage) else ""
     try:
-        source = read_image(readable(image), IMAGE, request)
-        if mask is not None and not isinstance(mask, SentMask):
-            mask = read_mask(readable(mask), request, shared.polarity)
-        decoded, polarity = (None, shared.polarity) if mask is None else (mask.decoded, mask.polarity)
-        inpaint_request, notes = build_request(
-            *(source, decoded, shared.settings, polarity, shared.conditioning_images, shared.outpaint),
-            limits=image_limits(),
-        )
+        inpaint_request, warnings = build(read_image(readable(image), IMAGE, request))
     except InvalidRequest as error:
         return BatchInput(name, error)
-    return BatchInput(name, inpaint_request, (*shared.warnings, *notes))
+    return BatchInput(name, inpaint_request, tuple(warnings))
+
+
+def painting(
+    image: DecodedImage, *, mask: OneImage | SentMask | None, shared: SharedInput, request: Request
+) -> tuple[InpaintRequest, Sequence[str]]:
+    if mask is not None and not isinstance(mask, SentMask):
+        mask = read_mask(readable(mask), request, shared.polarity)
+    decoded, polarity = (None, shared.polarity) if mask is None else (mask.decoded, mask.polarity)
+    inpaint_request, notes = build_request(
+        *(image, decoded, shared.settings, polarity, shared.conditioning_images, shared.outpaint),
+        limits=image_limits(),
+    )
+    return inpaint_request, (*shared.warnings, *notes)
+
+
+def enlarging(
+    image: DecodedImage, *, upscale: Upscale, settings: PaintSettings, warnings: Sequence[str]
+) -> tuple[InpaintRequest, Sequence[str]]:
+    size = upscale.checked_size(image.image, image_limits())
+    return upscale_request(image.image, size, settings), (*warnings, *image.warnings)
 
 
 def readable(sent: OneImage) -> SentImage:

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.errors import Conflict
-from inpainting.api.native.batch_requests import accept_batch
+from inpainting.api.native.batch_requests import accept_batch, accept_upscale_batch
 from inpainting.api.native.pagination import PageQuery, read_query, render_page
 from inpainting.api.native.schemas.batches import (
     BatchAcceptedDocument,
@@ -25,6 +25,7 @@ from inpainting.api.native.schemas.batches import (
     WholeBatchDocument,
 )
 from inpainting.api.native.schemas.bodies import BATCH
+from inpainting.api.native.schemas.upscale import UPSCALE_BATCH
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
@@ -71,6 +72,23 @@ class BatchList(AnyBodyView):
         after one of your limits is reached. The whole request is refused, and nothing kept, if a field is invalid or no
         image can be accepted."""
         batch = accept_batch(request)
+        return Response(BatchAcceptedDocument.of(own_batch(request, batch.pk)).model_dump(), status=202)
+
+
+class UpscaleBatch(AnyBodyView):
+    required_scope = Scope.GENERATE
+    takes_images = True
+
+    @documented(
+        "Enlarge many images",
+        {202: BatchAcceptedDocument},
+        problems=ACCEPTING,
+        request=UPSCALE_BATCH,
+        parameters=[KEY],
+    )
+    def post(self, request: Request) -> Response:
+        """Each image becomes a generation of its own, as those of `POST /api/batches/`."""
+        batch = accept_upscale_batch(request)
         return Response(BatchAcceptedDocument.of(own_batch(request, batch.pk)).model_dump(), status=202)
 
 

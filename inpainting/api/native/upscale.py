@@ -14,7 +14,7 @@ from inpainting.api.native.dialect import NativeApi
 from inpainting.api.native.fields import settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, ignored_fields, parent_in, read_new_body
 from inpainting.api.native.schemas.generations import Painted, Pending
-from inpainting.api.native.schemas.upscale import UPSCALE_BODY, UpscaleForm
+from inpainting.api.native.schemas.upscale import UPSCALE_BODY, UpscaleBatchForm, UpscaleForm
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.catalog.lookup import Catalog
@@ -86,12 +86,12 @@ class Upscaling(NativeApi):
 UPSCALING = Upscaling()
 
 
-def read_values(body: Body, warnings: list[str]) -> dict[str, Any]:
-    """Return the values of the fields. Raises InvalidRequest, with the limit for a value outside its range.
+def read_values(body: Body, warnings: list[str], form: type[UpscaleBatchForm] = UpscaleForm) -> dict[str, Any]:
+    """Return the values of the fields of the form. Raises InvalidRequest, with the limit for a value outside its range.
 
     warnings: those about clamped numbers are added to it.
     """
-    values = UpscaleForm.read(body.fields, clamped=warnings if body.is_lenient else None).sent()
+    values = form.read(body.fields, clamped=warnings if body.is_lenient else None).sent()
     if values.get("model") in ("", registry.AUTO):
         del values["model"]
     return values

@@ -98,6 +98,7 @@ urlpatterns = [
     path(stack + "masks/", stacks.StackMasks.as_view(), name="stack-masks"),
     path(stack + "masks/<uuid:mask>/", stacks.StackMaskFile.as_view(), name="stack-mask"),
     path("api/batches/", batches.BatchList.as_view(), name="batch-list"),
+    path("api/batches/upscale/", batches.UpscaleBatch.as_view(), name="batch-upscale"),
     path(batch, batches.BatchDetail.as_view(), name="batch-detail"),
     path(batch + "cancel/", batches.BatchCancel.as_view(), name="batch-cancel"),
     path(batch + "retry/", batches.BatchRetry.as_view(), name="batch-retry"),

@@ -15,6 +15,7 @@ import { gettext, ngettext, pgettext } from "text"
 /** @typedef {File | Blob & {name?: undefined}} Mask  without a name where it was painted in the editor, black = repainted */
 /** @typedef {RadioNodeList & {value: "one" | "each"}} MaskUse */
 /** @typedef {HTMLFormElement & {elements: HTMLFormControlsCollection & {
+ *   task: RadioNodeList & {value: "paint" | "enlarge"}, scale: HTMLSelectElement,
  *   mask_use: MaskUse, mask_polarity: HTMLSelectElement, prompt: HTMLTextAreaElement}}} BatchForm */
 
 const $ = /** @type {import("dom").ById<{
@@ -83,6 +84,8 @@ function polarityOf(bitmap) {
   return reader.read().repaints
 }
 
+const isEnlarging = () => form.elements.task.value === "enlarge"
+
 /** Whether the photos are edited whole: without any mask, by a prompt for a model that takes instructions. */
 function editsWhole() {
   const edits = editingModels.includes(now.settings.model ?? "") && form.elements.prompt.value.trim() !== ""
@@ -101,6 +104,7 @@ const isPainted = (mask) => !mask.name
 
 function whatIsMissing() {
   if (!now.photos.length) return gettext("First choose or drop the photos.")
+  if (isEnlarging()) return ""
   const without = now.photos.filter((_, index) => !chosenMasks()[index])
   if (!without.length || editsWhole()) return ""
   if (form.elements.mask_use.value === "one") return gettext("Choose a mask, or paint one on the first photo.")
@@ -110,7 +114,10 @@ function whatIsMissing() {
 function show() {
   const masks = chosenMasks()
   const isEach = form.elements.mask_use.value === "each"
-  $("batch-photos").hidden = $("batch-masks").hidden = !now.photos.length
+  $("batch-photos").hidden = $("batch-task").hidden = !now.photos.length
+  $("batch-masks").hidden = !now.photos.length || isEnlarging()
+  $("batch-prompt-field").hidden = !$("batch-prompt-field").dataset.available || isEnlarging()
+  $("batch-scale").hidden = !isEnlarging()
   $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, index, masks[index], isEach && !editsWhole())))
   $("batch-paint").hidden = isEach
   polarity.hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
@@ -126,6 +133,7 @@ function show() {
 
 /** @param {number} count */
 function taskInWords(count) {
+  if (isEnlarging()) return ngettext("Enlarge {count} photo", "Enlarge {count} photos", count)
   if (editsWhole()) return ngettext("Edit {count} photo", "Edit {count} photos", count)
   if (form.elements.prompt.value.trim()) return ngettext("Paint in {count} photo", "Paint in {count} photos", count)
   return ngettext("Remove from {count} photo", "Remove from {count} photos", count)
@@ -159,6 +167,7 @@ function item({ file, canvas, painted }, index, mask, isNeeded) {
   const name = element("span", { className: "batch-name", dir: "auto", textContent: file.name, title: file.name })
   const words = painted ? gettext("painted mask") : mask?.name ?? gettext("no mask")
   const about = painted || isNeeded ? [element("span", { className: mask ? "help" : "error", dir: "auto", textContent: words })] : []
+  if (isEnlarging()) return element("li", {}, canvas, name, remove)
   const edit = element("button", { type: "button", className: "link", textContent: mask ? gettext("Edit its mask") : gettext("Paint its mask") })
   edit.setAttribute("aria-label", mask ? gettext("Edit the mask of {name}", { name: file.name }) : gettext("Paint the mask of {name}", { name: file.name }))
   edit.addEventListener("click", () => paintMask(index))
@@ -185,13 +194,38 @@ async function send() {
   }
 }
 
+/** Sends the photos, the masks, and the request for all of them. */
 async function sendAll() {
+  if (isEnlarging()) {
+    const images = await uploadAll(now.photos.map(({ file }) => file))
+    return request(/** @type {string} */ (form.dataset.upscaleUrl), { scale: Number(form.elements.scale.value), images })
+  }
   const photos = now.photos.map(({ file }) => file)
   const chosen = /** @type {Mask[]} */ (chosenMasks().filter(Boolean)) // all of them, or none where the photos are edited whole
   const isOne = new Set(chosen).size === 1
   const repaints = chosen.every(isPainted) ? "black_repaints" : form.elements.mask_polarity.value
   const masks = await Promise.all((isOne ? chosen.slice(0, 1) : chosen).map((mask) => inPolarity(mask, repaints)))
-  const files = /** @type {Mask[]} */ ([...photos, ...masks])
+  const links = await uploadAll([...photos, ...masks])
+  const { loras, embeddings, ...settings } = now.settings
+  return request(form.action, {
+    ...settings,
+    ...(loras && { loras: JSON.parse(loras) }), // texts in a form
+    ...(embeddings && { embeddings: JSON.parse(embeddings) }),
+    prompt: form.elements.prompt.value.trim(),
+    images: links.slice(0, photos.length),
+    ...(masks.length && { masks: links.slice(photos.length) }),
+    mask_polarity: repaints,
+  })
+}
+
+/** @param {string} url @param {Record<string, unknown>} body */
+function request(url, body) {
+  showProgress(gettext("Starting…"), 1)
+  return post(url, JSON.stringify(body), { "Content-Type": "application/json" })
+}
+
+/** @param {Mask[]} files @returns {Promise<string[]>} the links that a request names them by */
+async function uploadAll(files) {
   const total = files.reduce((sum, { size }) => sum + size, 0)
   /** @type {string[]} */
   const links = []
@@ -203,18 +237,7 @@ async function sendAll() {
     links.push(await upload(file, onProgress))
     sent += file.size
   }
-  showProgress(gettext("Starting…"), 1)
-  const { loras, embeddings, ...settings } = now.settings
-  const body = {
-    ...settings,
-    ...(loras && { loras: JSON.parse(loras) }), // texts in a form
-    ...(embeddings && { embeddings: JSON.parse(embeddings) }),
-    prompt: form.elements.prompt.value.trim(),
-    images: links.slice(0, photos.length),
-    ...(masks.length && { masks: links.slice(photos.length) }),
-    mask_polarity: repaints,
-  }
-  return post(form.action, JSON.stringify(body), { "Content-Type": "application/json" })
+  return links
 }
 
 /** @type {Map<Mask, Mask>} */

@@ -26,6 +26,8 @@ IMAGE_FILE = f"{accepted_files()}; or a text, as in JSON."
 File = Annotated[Any, WithJsonSchema({"type": "string", "format": "binary"})]
 """A file of a form."""
 FEW = Field(min_length=1, max_length=settings.BATCH_MAX_ITEMS)
+BATCH_IMAGES = f"One part for each image, {settings.MAX_FILE_BODY_BYTES >> 20} MB in total; or texts, as in JSON."
+BATCH_IMAGES_AS_TEXT = f"Each {IMAGE_TEXT[0].lower()}{IMAGE_TEXT[1:]}"
 
 
 def image_help(name: str) -> str:
@@ -89,9 +91,7 @@ class BatchUpload(Img2ImgForm):
     """Form fields and repeated files. The settings, a random seed and the conditioning images are shared by all
     images."""
 
-    images: Annotated[list[File], FEW] = Field(
-        description=f"One part for each image, {settings.MAX_FILE_BODY_BYTES >> 20} MB in total; or texts, as in JSON."
-    )
+    images: Annotated[list[File], FEW] = Field(description=BATCH_IMAGES)
     masks: Annotated[list[File], FEW] | None = Field(
         None, description=f"One mask for all images, or one for each in the same order. {WITHOUT_MASK}"
     )
@@ -102,7 +102,7 @@ class BatchUpload(Img2ImgForm):
 class BatchJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
-    images: Annotated[list[str], FEW] = Field(description=f"Each {IMAGE_TEXT[0].lower()}{IMAGE_TEXT[1:]}")
+    images: Annotated[list[str], FEW] = Field(description=BATCH_IMAGES_AS_TEXT)
     masks: Annotated[list[str], FEW] | None = Field(
         None, description=f"PNG, as images: one for all, or one for each in the same order. {WITHOUT_MASK}"
     )

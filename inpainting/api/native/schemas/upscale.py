@@ -9,7 +9,14 @@ from pydantic import Field
 
 from inpainting.api.fields import Fields, Integer, Length, Number, Range
 from inpainting.api.native.fields import PARENT
-from inpainting.api.native.schemas.bodies import IMAGE_FILE, IMAGE_TEXT, File
+from inpainting.api.native.schemas.bodies import (
+    BATCH_IMAGES,
+    BATCH_IMAGES_AS_TEXT,
+    FEW,
+    IMAGE_FILE,
+    IMAGE_TEXT,
+    File,
+)
 from inpainting.api.setting_types import with_settings
 from inpainting.core.settings_table import SETTINGS
 from inpainting.core.upscaling import DEFAULT_SCALE, MAX_SIDE, SCALES
@@ -22,7 +29,7 @@ Side = Annotated[Integer, Range(1, MAX_SIDE)]
 
 
 @with_settings(ROWS)
-class UpscaleForm(Fields):
+class UpscaleBatchForm(Fields):
     """The size, the upscaler, and the settings of the result's file."""
 
     scale: Scale | None = Field(
@@ -42,6 +49,11 @@ class UpscaleForm(Fields):
     webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = Field(
         None, description="Called when the generation has ended: an http or https URL of a public address."
     )
+
+
+class UpscaleForm(UpscaleBatchForm):
+    """The fields of one image: those of a batch, and its parent."""
+
     parent: UUID | None = Field(None, description=PARENT)
 
 
@@ -62,4 +74,24 @@ class UpscaleJson(Fields):
     parent: UUID | None = Field(None, description=PARENT)
 
 
+class UpscaleBatchUpload(UpscaleBatchForm):
+    """Form fields and repeated files. The settings are shared by all images."""
+
+    images: Annotated[list[File], FEW] = Field(description=BATCH_IMAGES)
+
+
+class UpscaleBatchJson(Fields):
+    """The same fields as in the form; numbers outside their range are clamped, with a warning."""
+
+    images: Annotated[list[str], FEW] = Field(description=BATCH_IMAGES_AS_TEXT)
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    model: str | None = None
+
+
 UPSCALE_BODY: dict[str, type[Fields]] = {"multipart/form-data": UpscaleUpload, "application/json": UpscaleJson}
+UPSCALE_BATCH: dict[str, type[Fields]] = {
+    "multipart/form-data": UpscaleBatchUpload,
+    "application/json": UpscaleBatchJson,
+}
