@@ -14,12 +14,13 @@ from inpainting.core.codecs.formats import EXTENSIONS, PNG, default_quality, enc
 from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights, write_packet
 from inpainting.core.credentials import DigitalSourceType, Provenance
-from inpainting.core.metadata import ImageMetadata
+from inpainting.core.metadata import ImageMetadata, SourceCredentials
 from inpainting.media.conversions import converting
 from inpainting.media.files import ImageGone
 from inpainting.media.signing import sign
+from inpainting.media.source_credentials import stored_credentials
 from inpainting.models import GeneratedImage
-from inpainting.models.images import StoredImage
+from inpainting.models.images import SOURCE_CREDENTIALS, StoredImage
 from inpainting.upscalers.registry import upscalers
 
 
@@ -89,7 +90,20 @@ def provenance_of(image: GeneratedImage) -> Provenance:
         engine=generation.engine,
         model=generation.model,
         source_sha256=generation.source.sha256,
+        source_credentials=source_credentials_of(image),
     )
+
+
+def source_credentials_of(image: GeneratedImage) -> SourceCredentials | None:
+    """Return the Content Credentials that the source image had; with its manifests where they are kept."""
+    is_valid = image.report.get(SOURCE_CREDENTIALS)
+    if is_valid is None:
+        return None
+    generation = image.generation
+    kept = None
+    if generation.settings.get("keep_metadata") is not None:
+        kept = stored_credentials(generation.source.read_bytes())
+    return kept or SourceCredentials(is_valid)
 
 
 def source_type_of(image: GeneratedImage) -> DigitalSourceType:

@@ -20,17 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
 
 from inpainting.core.codecs.formats import CONTENT_TYPES
-from inpainting.core.credentials import PROGRAM, Provenance
+from inpainting.core.credentials import LIBRARY_SETTINGS, PROGRAM, Provenance
 
 VALID = datetime(2026, 1, 1, tzinfo=UTC), datetime(2056, 1, 1, tzinfo=UTC)
 """Of the site's own certificates. Fixed, so that every process makes the same ones."""
 ALGORITHMS = {SECP256R1: "es256", SECP384R1: "es384", SECP521R1: "es512"}
 """The algorithm of C2PA for the curve of a key (specification 2.2, section 13.2.1)."""
-LIBRARY_SETTINGS = {
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-    "builder": {"thumbnail": {"enabled": False}},
-}
-"""The library reaches no other server, and puts no reduced copy of a picture into a manifest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +51,8 @@ def sign(data: bytes, format: str, provenance: Provenance) -> bytes:
     info = C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.private_key, None)
     context = Context.builder().with_settings(Settings.from_dict(LIBRARY_SETTINGS)).build()
     with context, Signer.from_info(info) as signer, Builder(json.dumps(manifest), context) as builder:
+        if provenance.archive:
+            builder.add_ingredient_from_archive(io.BytesIO(provenance.archive))
         builder.sign(signer, media_type, io.BytesIO(data), signed)
     return signed.getvalue()
 
