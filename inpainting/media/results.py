@@ -55,10 +55,10 @@ def result_with_settings(
         return file_in_format(image, format)  # lossy copies are stored without
     generation = image.generation
     texts = generation_parameters(generation.engine, generation.settings, index=image.index) if embedded else {}
-    provenance = provenance_of(image) if is_signed else None
-    source_type = provenance.source_type.address if provenance else ""
     variant = f"{'with' if embedded else 'without'}-settings"
     with converting():
+        provenance = provenance_of(image) if is_signed else None
+        source_type = provenance.source_type.address if provenance else ""
         if format == PNG:
             png = image.read_bytes()
             packet = packet_of_png(png, source_type) if source_type else None
@@ -68,9 +68,9 @@ def result_with_settings(
             kept = replace(pixels.metadata, digital_source_type=source_type)
             quality = image.report["copy"]["quality"] if image.format == format else default_quality(kept)
             data = encode_copy(pixels, format, quality, comment=texts.get(SETTINGS_TEXT, ""), metadata=kept).data
-        if provenance:
-            data = sign(data, format, provenance)
-            variant = sha256(data).hexdigest()
+    if provenance:  # after the conversion: others shall not wait for the server of time stamps
+        data = sign(data, format, provenance)
+        variant = sha256(data).hexdigest()
     return ContentFile(data, name=f"{image.file.name}.{variant}.{EXTENSIONS[format]}")
 
 

@@ -141,7 +141,7 @@ def requests() -> Iterator[list[str]]:
 
     with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
         seen.append(str(server.server_port))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield seen
         server.shutdown()
 
