@@ -20,6 +20,7 @@ install_packages() {
 install_for_make_test() {
   local missing=()
   command -v make >/dev/null || missing+=(make)
+  command -v openssl >/dev/null || missing+=(openssl)
   python3.11 -c "import ensurepip" 2>/dev/null || missing+=(python3.11-venv)
   install_packages "${missing[@]}"
 }

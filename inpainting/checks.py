@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from django.apps import AppConfig
@@ -48,7 +49,8 @@ def safety_checker_can_run(app_configs: Sequence[AppConfig] | None, **_: Any) ->
 
 @register("security")
 def credentials_can_be_signed(app_configs: Sequence[AppConfig] | None, **_: Any) -> list[CheckMessage]:
-    """Refuse a file of Content Credentials that cannot be read or holds no key with its certificate."""
+    """Refuse a file of Content Credentials that cannot be read or holds no key with its certificate, and an address for
+    time stamps that is none of a web server."""
     try:
         site_identity(settings.SECRET_KEY, settings.CONTENT_CREDENTIALS_PEM)
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
@@ -59,7 +61,24 @@ def credentials_can_be_signed(app_configs: Sequence[AppConfig] | None, **_: Any)
                 id="inpainting.E007",
             )
         ]
+    address = settings.CONTENT_CREDENTIALS_TIMESTAMP_URL
+    if address and not is_web_address(address):
+        return [
+            Error(
+                f"DREAMLAYER_CONTENT_CREDENTIALS_TIMESTAMP_URL is “{address}”.",
+                hint="It is the http:// or https:// address of a server of RFC 3161.",
+                id="inpainting.E008",
+            )
+        ]
     return []
+
+
+def is_web_address(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # an unclosed bracket in the host
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
 
 
 IMAGE_LIMITS = {"MAX_MEGAPIXELS": HIGHEST_MEGAPIXELS, "MAX_SIDE": HIGHEST_SIDE, "MAX_IMAGE_MB": HIGHEST_MEBIBYTES}

@@ -33,6 +33,7 @@ READS_PICKLES = "inpainting/networks/unpickled.py"
 FAMILY_NETWORK = re.compile(r"inpainting\.families\.\w+\.(network|controlnet|image_prompts)\Z")
 """The modules of the families that may import torch and diffusers. They stand above the rest of their packages."""
 IMPORTED_ONLY_BY["onnxruntime"] = "inpainting.networks.onnx_sessions"
+IMPORTED_ONLY_BY["c2pa"] = ("inpainting.media.signing", "inpainting.media.source_credentials")
 IMPORTED_ONLY_BY["numba"] = "inpainting.core.compiled"
 IMPORTED_ONLY_BY["openvino"] = "inpainting.engines.diffusion.backends.openvino.library"
 IMPORTED_ONLY_BY |= dict.fromkeys(("boto3", "botocore", "storages"), "inpainting.storage.s3")

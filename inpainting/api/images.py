@@ -12,17 +12,19 @@ import time
 from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
+from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from rest_framework.request import Request
 
 from inpainting.api.concurrency_limits import limit_fetches
 from inpainting.api.errors import Busy, TooLarge
-from inpainting.api.media.links import read_own_link
+from inpainting.api.media.links import ReadFile, read_own_link
 from inpainting.core.codecs import DecodedImage, decode_image
 from inpainting.core.errors import InvalidImage
 from inpainting.core.masks import MAX_MASK_BYTES
 from inpainting.core.sentences import sentence
 from inpainting.image_limits import image_limits
+from inpainting.media.source_credentials import with_credentials
 from inpainting.net import OutboundPolicy, download_image, site_policy
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -116,16 +118,30 @@ def read_image(sent: SentImage, role: ImageRole, request: Request, *, fetch_unti
     fetch_until: when an image behind a URL must have arrived, on the monotonic clock; see `fetch_policy`.
     Raises InvalidImage, LimitReached, Busy, and what `net.download_image` raises.
     """
-    return decode_sent(sent, read_bytes(sent, role, request, fetch_until=fetch_until), role)
+    return decode_source(sent, read_file(sent, role, request, fetch_until=fetch_until), role)
 
 
-def decode_sent(sent: SentImage, data: bytes, role: ImageRole) -> DecodedImage:
-    """Decode the bytes of an image as sent. Raises InvalidImage."""
+def decode_source(sent: SentImage, file: ReadFile, role: ImageRole) -> DecodedImage:
+    """Decode an image that a generation may keep, with its Content Credentials, which masks have none of. Raises
+    InvalidImage."""
+    decoded = decode_sent(sent, file.data, role, is_own=file.is_own)
+    if file.is_own or not settings.CONTENT_CREDENTIALS or role.code_prefix != IMAGE.code_prefix:
+        return decoded
+    with _decoding:
+        return with_credentials(decoded, file.data, field=sent.field)
+
+
+def decode_sent(sent: SentImage, data: bytes, role: ImageRole, *, is_own: bool = False) -> DecodedImage:
+    """Decode the bytes of an image as sent.
+
+    is_own: see `IntakeLimits`.
+    Raises InvalidImage.
+    """
     if role.png_only:
         check_png(sent, data, role)
     try:
         with _decoding:
-            return decode_image(data, field=sent.field, limits=image_limits())
+            return decode_image(data, field=sent.field, limits=replace(image_limits(), is_own_file=is_own))
     except InvalidImage as error:
         raise InvalidImage(
             f"{role.error_prefix}: {error.message}",
@@ -140,18 +156,22 @@ def decode_sent(sent: SentImage, data: bytes, role: ImageRole) -> DecodedImage:
 _decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
-def read_bytes(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> bytes:
+def read_bytes(sent: SentImage, role: ImageRole, request: Request) -> bytes:
+    return read_file(sent, role, request).data
+
+
+def read_file(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> ReadFile:
     """Return the bytes of the file, of the base64 text, or behind the URL; at most role.max_bytes."""
     if isinstance(sent.value, UploadedFile):
-        return file_bytes(sent, sent.value, role)
+        return ReadFile(file_bytes(sent, sent.value, role))
     text = sent.value.strip()
     if URL.match(text):
         own = read_own_link(text, request, field=sent.field)
         if own is not None:
             return own
         with limit_fetches(request.user):
-            return download_image(text, field=sent.field, policy=fetch_policy(role, fetch_until))
-    return base64_bytes(sent, text, role)
+            return ReadFile(download_image(text, field=sent.field, policy=fetch_policy(role, fetch_until)))
+    return ReadFile(base64_bytes(sent, text, role))
 
 
 def fetch_policy(role: ImageRole, until: float | None) -> OutboundPolicy:

@@ -10,11 +10,20 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from inpainting.core.metadata import SourceCredentials
+
 PROGRAM = "DreamLayer"
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 """The address before each digital source type, https://cv.iptc.org/newscodes/digitalsourcetype."""
 PARENT = "source"
 """The label of the source image among the ingredients."""
+LIBRARY_SETTINGS = {
+    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
+    "builder": {"thumbnail": {"enabled": False}},
+}
+"""The library reaches no server that a file names, and puts no reduced copy of a picture into a manifest."""
+VALID, NOT_VALID = "Its Content Credentials were valid.", "Its Content Credentials were not valid."
+"""The description of a source image whose manifests are not kept."""
 
 
 class DigitalSourceType(StrEnum):
@@ -42,9 +51,10 @@ class Provenance:
     engine: str
     model: str  # empty for engines without models
     source_sha256: str  # of the file of the source image
+    source_credentials: SourceCredentials | None = None  # that the source image had when it was uploaded
 
     def manifest(self, version: str) -> dict[str, Any]:
-        """Return the definition of a manifest, as c2pa-rs reads it.
+        """Return the definition of a manifest, as c2pa-rs reads it. It lacks the source image where `archive` holds it.
 
         version: of this program.
         """
@@ -60,14 +70,18 @@ class Provenance:
             return {**definition, "assertions": [actions({"action": "c2pa.created", **action})]}
         opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [PARENT]}}
         edited = {"action": "c2pa.resized" if self.is_enlarged else "c2pa.edited", **action}
-        source = {
-            "title": "The photo before",
-            "format": "image/png",
-            "relationship": "parentOf",
-            "label": PARENT,
-            "instance_id": f"sha256:{self.source_sha256}",
-        }
-        return {**definition, "assertions": [actions(opened, edited)], "ingredients": [source]}
+        source = ingredient("image/png", self.source_sha256)
+        if self.source_credentials is not None:
+            source["description"] = VALID if self.source_credentials.is_valid else NOT_VALID
+        sources = {} if self.archive else {"ingredients": [source]}
+        return {**definition, "assertions": [actions(opened, edited)], **sources}
+
+    @property
+    def archive(self) -> bytes:
+        """The archive of the source image with all its manifests; empty where they are not kept or it is not seen."""
+        if self.source_credentials is None or self.source_type is DigitalSourceType.GENERATED:
+            return b""
+        return self.source_credentials.archive
 
     @property
     def description(self) -> str:
@@ -75,6 +89,20 @@ class Provenance:
         if self.is_enlarged:
             return "The whole picture was enlarged."
         return f"{100 * self.coverage:.1f} % of the picture was repainted."
+
+
+def ingredient(media_type: str, sha256: str) -> dict[str, Any]:
+    """Return the source image as the parent of a result.
+
+    sha256: of its file.
+    """
+    return {
+        "title": "The photo before",
+        "format": media_type,
+        "relationship": "parentOf",
+        "label": PARENT,
+        "instance_id": f"sha256:{sha256}",
+    }
 
 
 def actions(*found: dict[str, Any]) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class PaintSettings:
             "The metadata of the source that the result files keep: copyright is the EXIF author and copyright, and "
             "the rights in XMP; all adds date, camera and lens; all_with_gps adds the position. No other "
             "metadata is kept. "
-            "GIF and BMP sources have none."
+            "GIF and BMP sources have none. Results with Content Credentials also keep those of the source."
         ),
         default_text=pmark("the metadata", "none"),
         choices=tuple(KINDS_BY_CHOICE),

@@ -342,12 +342,22 @@ def with_shadow(request: InpaintRequest, settings: PaintSettings) -> tuple[Mask,
 
 
 def metadata_notes(image: CanonicalImage, settings: PaintSettings) -> tuple[str, ...]:
-    """Return a sentence for people where metadata is to be kept and the image has none of it."""
-    if settings.keep_metadata is None or not image.metadata.select(settings.keep_metadata).is_empty:
+    """Return sentences for people where metadata is to be kept and the image has none of it, or its Content Credentials
+    are left out."""
+    choice, notes = settings.keep_metadata, []
+    if choice is None:
         return ()
-    return (
-        sentence("The image has no metadata that keep_metadata={choice} would keep.", choice=settings.keep_metadata),
-    )
+    kept = image.metadata.select(choice)
+    if image.metadata.credentials != kept.credentials:
+        notes.append(
+            sentence(
+                "The image's Content Credentials may say where it was taken, so only keep_metadata=all_with_gps keeps "
+                "them."
+            )
+        )
+    if kept.is_empty:
+        notes.append(sentence("The image has no metadata that keep_metadata={choice} would keep.", choice=choice))
+    return tuple(notes)
 
 
 def nothing_to_paint(placement: Placement | None, mask: Mask) -> str:

@@ -14,12 +14,13 @@ from inpainting.core.codecs.formats import EXTENSIONS, PNG, default_quality, enc
 from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights, write_packet
 from inpainting.core.credentials import DigitalSourceType, Provenance
-from inpainting.core.metadata import ImageMetadata
+from inpainting.core.metadata import ImageMetadata, SourceCredentials
 from inpainting.media.conversions import converting
 from inpainting.media.files import ImageGone
 from inpainting.media.signing import sign
+from inpainting.media.source_credentials import stored_credentials
 from inpainting.models import GeneratedImage
-from inpainting.models.images import StoredImage
+from inpainting.models.images import SOURCE_CREDENTIALS, StoredImage
 from inpainting.upscalers.registry import upscalers
 
 
@@ -54,10 +55,10 @@ def result_with_settings(
         return file_in_format(image, format)  # lossy copies are stored without
     generation = image.generation
     texts = generation_parameters(generation.engine, generation.settings, index=image.index) if embedded else {}
-    provenance = provenance_of(image) if is_signed else None
-    source_type = provenance.source_type.address if provenance else ""
     variant = f"{'with' if embedded else 'without'}-settings"
     with converting():
+        provenance = provenance_of(image) if is_signed else None
+        source_type = provenance.source_type.address if provenance else ""
         if format == PNG:
             png = image.read_bytes()
             packet = packet_of_png(png, source_type) if source_type else None
@@ -67,9 +68,9 @@ def result_with_settings(
             kept = replace(pixels.metadata, digital_source_type=source_type)
             quality = image.report["copy"]["quality"] if image.format == format else default_quality(kept)
             data = encode_copy(pixels, format, quality, comment=texts.get(SETTINGS_TEXT, ""), metadata=kept).data
-        if provenance:
-            data = sign(data, format, provenance)
-            variant = sha256(data).hexdigest()
+    if provenance:  # after the conversion: others shall not wait for the server of time stamps
+        data = sign(data, format, provenance)
+        variant = sha256(data).hexdigest()
     return ContentFile(data, name=f"{image.file.name}.{variant}.{EXTENSIONS[format]}")
 
 
@@ -89,7 +90,20 @@ def provenance_of(image: GeneratedImage) -> Provenance:
         engine=generation.engine,
         model=generation.model,
         source_sha256=generation.source.sha256,
+        source_credentials=source_credentials_of(image),
     )
+
+
+def source_credentials_of(image: GeneratedImage) -> SourceCredentials | None:
+    """Return the Content Credentials that the source image had; with its manifests where they are kept."""
+    is_valid = image.report.get(SOURCE_CREDENTIALS)
+    if is_valid is None:
+        return None
+    generation = image.generation
+    kept = None
+    if generation.settings.get("keep_metadata") is not None:
+        kept = stored_credentials(generation.source.read_bytes())
+    return kept or SourceCredentials(is_valid)
 
 
 def source_type_of(image: GeneratedImage) -> DigitalSourceType:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
+import math
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -20,17 +23,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from django.conf import settings
 
 from inpainting.core.codecs.formats import CONTENT_TYPES
-from inpainting.core.credentials import PROGRAM, Provenance
+from inpainting.core.credentials import LIBRARY_SETTINGS, PROGRAM, Provenance
 
 VALID = datetime(2026, 1, 1, tzinfo=UTC), datetime(2056, 1, 1, tzinfo=UTC)
 """Of the site's own certificates. Fixed, so that every process makes the same ones."""
 ALGORITHMS = {SECP256R1: "es256", SECP384R1: "es384", SECP521R1: "es512"}
 """The algorithm of C2PA for the curve of a key (specification 2.2, section 13.2.1)."""
-LIBRARY_SETTINGS = {
-    "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
-    "builder": {"thumbnail": {"enabled": False}},
-}
-"""The library reaches no other server, and puts no reduced copy of a picture into a manifest."""
+PAUSE_SECONDS = 300
+"""Without time stamps, after a server gave none."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,58 @@ def sign(data: bytes, format: str, provenance: Provenance) -> bytes:
     format: of the file, a choice of `output_format`.
     """
     # Loaded with the first signature: 23 MB that a site without any does not need.
+    from c2pa import C2paError
+
+    url = timestamps.url()
+    try:
+        return sign_once(data, format, provenance, timestamp_url=url)
+    except C2paError as error:
+        if not url:
+            raise
+        logger.warning("Signing without time stamps for %d seconds: %s", PAUSE_SECONDS, error)
+        timestamps.pause()
+        return sign_once(data, format, provenance)
+
+
+class TimestampServer:
+    """The server that says when a signature was made (RFC 3161), if the site has one.
+
+    A download never fails for the lack of a time stamp. The library waits 30 seconds for a server that is silent, so
+    after a failure it is left alone for PAUSE_SECONDS.
+    """
+
+    def __init__(self) -> None:
+        self._paused_until = -math.inf
+
+    def url(self) -> str:
+        """Return its address; "" without one and during a pause."""
+        address: str = settings.CONTENT_CREDENTIALS_TIMESTAMP_URL
+        return "" if time.monotonic() < self._paused_until else address
+
+    def pause(self) -> None:
+        self._paused_until = time.monotonic() + PAUSE_SECONDS
+
+
+timestamps = TimestampServer()
+
+
+def sign_once(data: bytes, format: str, provenance: Provenance, *, timestamp_url: str = "") -> bytes:
+    """See `sign`.
+
+    timestamp_url: of a server of RFC 3161; "" for none.
+    Raises C2paError, also where that server gives no time stamp.
+    """
     from c2pa import Builder, C2paSignerInfo, Context, Settings, Signer
 
     identity = site_identity(settings.SECRET_KEY, settings.CONTENT_CREDENTIALS_PEM)
     media_type, signed = CONTENT_TYPES[format], io.BytesIO()
     manifest = {**provenance.manifest(version("dreamlayer")), "format": media_type}
-    info = C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.private_key, None)
+    url = timestamp_url.encode() or None
+    info = C2paSignerInfo(identity.algorithm.encode(), identity.chain, identity.private_key, url)
     context = Context.builder().with_settings(Settings.from_dict(LIBRARY_SETTINGS)).build()
     with context, Signer.from_info(info) as signer, Builder(json.dumps(manifest), context) as builder:
+        if provenance.archive:
+            builder.add_ingredient_from_archive(io.BytesIO(provenance.archive))
         builder.sign(signer, media_type, io.BytesIO(data), signed)
     return signed.getvalue()
 

@@ -43,6 +43,9 @@ THUMBNAIL = Reduction(384, 20_000)
 """With 24 thumbnails, a page of the history is smaller than 600 KB."""
 PREVIEW = Reduction(1600, 400_000)
 """With three previews, the page of a generation is smaller than 1.5 MB."""
+SOURCE_CREDENTIALS = "source_credentials_valid"
+"""Key of `GeneratedImage.report`: whether the Content Credentials of the source image were valid; left out where it had
+none."""
 REDUCTIONS = {"thumbnail": THUMBNAIL, "preview": PREVIEW}
 """Field -> the kind of its file."""
 
@@ -177,10 +180,10 @@ class SourceImage(ThumbnailedImage):
     ) -> SourceImage:
         """Write the file to storage; the row is not saved yet.
 
-        metadata: for the file.
+        metadata: for the file, with its Content Credentials.
         """
         image = cls(owner=owner, name=name[-255:])
-        image.write(encode_png(canonical, metadata=metadata), canonical)
+        image.write(encode_png(canonical, metadata=metadata, credentials=metadata.credentials), canonical)
         return image
 
 
@@ -253,9 +256,10 @@ class UploadedImage(StoredImage):
     def from_image(
         cls, owner: Any, canonical: CanonicalImage, *, expires_at: datetime, found: dict[str, Any] | None = None
     ) -> UploadedImage:
-        """Write the file to storage; the row is not saved yet."""
+        """Write the file to storage, with whether its Content Credentials were valid; the row is not saved yet."""
         uploaded = cls(owner=owner, expires_at=expires_at, found=found)
-        uploaded.write(encode_png(canonical), canonical)
+        credentials = canonical.metadata.select(None).credentials
+        uploaded.write(encode_png(canonical, credentials=credentials), canonical)
         return uploaded
 
 

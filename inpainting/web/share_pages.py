@@ -20,6 +20,7 @@ from inpainting.media.files import INERT, ImageUnavailable, linked_image_respons
 from inpainting.media.previews import preview_of
 from inpainting.media.results import is_signed_in_pages, result_with_settings
 from inpainting.models import Share
+from inpainting.models.images import SOURCE_CREDENTIALS
 from inpainting.models.share import MAX_NAME_CHARACTERS
 from inpainting.translation import translated
 from inpainting.web.generation_page import verb_of
@@ -47,6 +48,12 @@ NOTHING_ELSE_WAS_CHANGED = {
         "A photo in which a model has painted a part from words with DreamLayer; nothing else was changed."
     ),
     "Extended": gettext_lazy("A photo that was extended beyond its edges with DreamLayer; nothing else was changed."),
+}
+
+
+SOURCE_HAD = {
+    True: gettext_lazy("the photo before had valid Content Credentials"),
+    False: gettext_lazy("the photo before had Content Credentials that were not valid"),
 }
 
 
@@ -95,6 +102,7 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
             "token": token,
             "sentence": sentence_about(shared),
             "is_signed": is_signed_in_pages(shared.image),
+            "had_credentials": about_source(shared),
             "preview_url": request.build_absolute_uri(preview) if shared.has_preview else None,
         }
         response = render(request, "shared.html", context)
@@ -109,6 +117,12 @@ def sentence_about(shared: Share) -> str:
     if verb == "Enlarged" or shared.image.outside_mask_changed_pixels:
         return str(WHAT_WAS_DONE[verb])
     return str(NOTHING_ELSE_WAS_CHANGED[verb])
+
+
+def about_source(shared: Share) -> str:
+    """Return whether the Content Credentials of the photo were valid; "" where it had none."""
+    is_valid = shared.image.report.get(SOURCE_CREDENTIALS)
+    return "" if is_valid is None else str(SOURCE_HAD[is_valid])
 
 
 @require_safe

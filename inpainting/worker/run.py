@@ -38,7 +38,13 @@ from inpainting.engines.upscaling import enlarge_each
 from inpainting.keepalive import run_in_thread
 from inpainting.log_context import working_for
 from inpainting.models import Analysis, GeneratedImage, Generation
-from inpainting.models.images import THUMBNAIL, ThumbnailedImage, delete_uncommitted_files, reduced_webp
+from inpainting.models.images import (
+    SOURCE_CREDENTIALS,
+    THUMBNAIL,
+    ThumbnailedImage,
+    delete_uncommitted_files,
+    reduced_webp,
+)
 from inpainting.models.queued_work import QueuedWork
 from inpainting.planning import planner
 from inpainting.storage import StorageUnavailable, out_of_space
@@ -290,6 +296,8 @@ def store_png(image: GeneratedImage, painting: Painting, canonical: CanonicalIma
     image.seam_score = painting.seam_score
     image.score = painting.score
     image.report = report(painting)
+    if canonical.metadata.credentials is not None:
+        image.report[SOURCE_CREDENTIALS] = canonical.metadata.credentials.is_valid
 
 
 def check_stored(enlarged: CanonicalImage, stored: PngStrips) -> int:

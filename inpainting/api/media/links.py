@@ -7,6 +7,7 @@ end in a file name: `/<folder>/<token>/<name>`.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Any, cast, get_args
@@ -174,7 +175,15 @@ def find_result(**where: Any) -> GeneratedImage | None:
     return image if expires_at is None or expires_at > timezone.now() else None
 
 
-def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class ReadFile:
+    """The bytes of an image as sent."""
+
+    data: bytes
+    is_own: bool = False  # whether this site wrote the file, see `IntakeLimits`
+
+
+def read_own_link(url: str, request: Request, *, field: str) -> ReadFile | None:
     """Return the file of the image behind a link of this site, read from storage; None for the URL of another site.
 
     Raises InvalidRequest for a link of this site that leads to no image of the user's, PermissionDenied if it is not
@@ -189,8 +198,7 @@ def read_own_link(url: str, request: Request, *, field: str) -> bytes | None:
     try:
         if image is not None:
             with image.file.open("rb") as file:
-                data: bytes = file.read()
-            return data
+                return ReadFile(file.read(), is_own=not isinstance(image, DraftImage))
     except FileNotFoundError:
         pass
     raise InvalidRequest(sentence("This link leads to no image of yours."), code="url_not_allowed", field=field)

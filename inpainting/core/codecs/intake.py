@@ -45,6 +45,8 @@ class IntakeLimits:
     max_gif_blocks: int = 262_144
     max_tiff_chunks: int = 262_144
     max_heif_items: int = 1000
+    # Whether this program wrote the file: Content Credentials that were read from an upload are in no other file.
+    is_own_file: bool = False
 
 
 DEFAULT_LIMITS = IntakeLimits()
@@ -71,7 +73,9 @@ def limits_of(*, megapixels: float, max_side: int, mebibytes: int) -> IntakeLimi
     )
 
 
-STORED_LIMITS = limits_of(megapixels=HIGHEST_MEGAPIXELS, max_side=HIGHEST_SIDE, mebibytes=1024)
+STORED_LIMITS = replace(
+    limits_of(megapixels=HIGHEST_MEGAPIXELS, max_side=HIGHEST_SIDE, mebibytes=1024), is_own_file=True
+)
 """The limits for files that this program wrote: a lossless file may have more bytes than the upload had, and the
 administrator may have lowered the limits since."""
 

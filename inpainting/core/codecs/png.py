@@ -21,7 +21,7 @@ from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
-from inpainting.core.metadata import ImageMetadata
+from inpainting.core.metadata import ImageMetadata, SourceCredentials
 from inpainting.core.sentences import sentence
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -29,6 +29,9 @@ CRITICAL = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 JPEG_QUALITY = b"jpQu"
 """A private chunk of one byte: the quality of the JPEG that the image was read from, see `ImageMetadata`."""
+CREDENTIALS = b"inGr"
+"""A private chunk of a source image: one byte, 1 where its Content Credentials were valid, and their archive, see
+`SourceCredentials`. Another program could have written it into a file that is uploaded, so it is not read there."""
 GREY, COLOUR, PALETTE, GREY_ALPHA, COLOUR_ALPHA = 0, 2, 3, 4, 6
 DEPTHS = {GREY: (1, 2, 4, 8, 16), COLOUR: (8, 16), PALETTE: (1, 2, 4, 8), GREY_ALPHA: (8, 16), COLOUR_ALPHA: (8, 16)}
 MIN_UNCOUNTED_IDAT_BYTES = 1024
@@ -128,8 +131,18 @@ def parse_png(data: bytes, intake: Intake) -> ParsedFile:
         icc_profile=profile,
         orientation=read_orientation(exif),
         warnings=tuple(warnings),
-        metadata=ImageMetadata(_jpeg_quality(found), read_tags(exif), read_rights(xmp)),
+        metadata=ImageMetadata(
+            _jpeg_quality(found),
+            read_tags(exif),
+            read_rights(xmp),
+            credentials=_credentials(found) if intake.limits.is_own_file else None,
+        ),
     )
+
+
+def _credentials(found: dict[bytes, bytes]) -> SourceCredentials | None:
+    body = found.get(CREDENTIALS)
+    return SourceCredentials(body[:1] == b"\1", body[1:]) if body else None
 
 
 def _jpeg_quality(found: dict[bytes, bytes]) -> int | None:

@@ -17,11 +17,11 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 from inpainting.core.codecs.exif_writing import exif_block
-from inpainting.core.codecs.png import JPEG_QUALITY, SIGNATURE, chunk
+from inpainting.core.codecs.png import CREDENTIALS, JPEG_QUALITY, SIGNATURE, chunk
 from inpainting.core.codecs.png_text import text_chunks
 from inpainting.core.codecs.xmp import PNG_KEYWORD, write_packet
 from inpainting.core.image import CanonicalImage, Pixels
-from inpainting.core.metadata import NO_METADATA, ImageMetadata
+from inpainting.core.metadata import NO_METADATA, ImageMetadata, SourceCredentials
 
 COLOUR_TYPES = {"L": 0, "LA": 4, "RGB": 2, "RGBA": 6}
 UP = 2
@@ -32,12 +32,17 @@ BAND_BYTES = 2**20
 
 
 def encode_png(
-    image: CanonicalImage, *, texts: Mapping[str, str] | None = None, metadata: ImageMetadata = NO_METADATA
+    image: CanonicalImage,
+    *,
+    texts: Mapping[str, str] | None = None,
+    metadata: ImageMetadata = NO_METADATA,
+    credentials: SourceCredentials | None = None,
 ) -> bytes:
     """Return the image as a PNG that decodes to the same pixels, depth and profile, bit for bit.
 
     texts: one iTXt chunk for each keyword; `read_png_texts` reads them.
-    metadata: in chunks of its own; that of the image is not written.
+    metadata: in chunks of its own, but for its credentials; that of the image is not written.
+    credentials: for the file of a source image, to be read as one with STORED_LIMITS.
     Raises ValueError for a keyword or text that PNG cannot hold.
     """
     colour_type = COLOUR_TYPES[image.mode]
@@ -47,6 +52,8 @@ def encode_png(
     if image.icc_profile is not None:
         file.write(chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)))
     file.writelines(_metadata_chunks(metadata))
+    if credentials is not None:
+        file.write(chunk(CREDENTIALS, bytes([credentials.is_valid]) + credentials.archive))
     file.writelines(text_chunks(texts or {}))
     file.writelines(chunk(b"IDAT", body) for body in _compress(image))
     file.write(chunk(b"IEND", b""))

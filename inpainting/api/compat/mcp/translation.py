@@ -11,7 +11,7 @@ from rest_framework.request import Request
 
 from inpainting.api.compat.mcp.arguments import GROWN_BY, ROWS
 from inpainting.api.dialect import closest_model
-from inpainting.api.images import ImageRole, SentImage, decode_sent, read_bytes, read_image
+from inpainting.api.images import ImageRole, SentImage, decode_source, read_file, read_image
 from inpainting.api.selecting import select_at_once
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
@@ -71,9 +71,9 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
 
 def read_once(image: str, request: Request) -> tuple[SentImage, DecodedImage]:
     """Return an image as a file, which is read again without fetching its URL again, and decoded."""
-    data = read_bytes(SentImage("image", image), ROLES["image"], request)
-    file = SentImage("image", SimpleUploadedFile("image", data))
-    return file, decode_sent(file, data, ROLES["image"])
+    read = read_file(SentImage("image", image), ROLES["image"], request)
+    file = SentImage("image", SimpleUploadedFile("image", read.data))
+    return file, decode_source(file, read, ROLES["image"])
 
 
 def settings_of(sent: Mapping[str, Any], catalog: Catalog, *, is_selected: bool, warnings: list[str]) -> PaintSettings:
