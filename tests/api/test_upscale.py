@@ -70,7 +70,7 @@ def test_each_image_of_a_batch_is_enlarged(alices_program: Client, photo_png: by
     assert answer.status_code == 202, answer.json()
     batch = alices_program.get(answer.json()["url"]).json()
     assert [item["status"] for item in batch["items"]] == ["refused", "refused", "succeeded"]
-    assert [item["error"]["code"] for item in batch["items"][:2]] == ["field_out_of_range", "image_invalid"]
+    assert [item["error"]["code"] for item in batch["items"][:2]] == ["field_out_of_range", "image_type_unsupported"]
     metadata = alices_program.get(batch["items"][2]["url"]).json()["metadata"]
     assert (metadata["engine"], metadata["width"], metadata["height"]) == ("upscale", 80, 60)
     assert metadata["output_format"] == "jpeg"

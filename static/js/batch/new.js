@@ -116,7 +116,7 @@ function show() {
   const isEach = form.elements.mask_use.value === "each"
   $("batch-photos").hidden = $("batch-task").hidden = !now.photos.length
   $("batch-masks").hidden = !now.photos.length || isEnlarging()
-  $("batch-prompt-field").hidden = !$("batch-prompt-field").dataset.available || isEnlarging()
+  $("batch-prompt-field").hidden = !("available" in $("batch-prompt-field").dataset) || isEnlarging()
   $("batch-scale").hidden = !isEnlarging()
   $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, index, masks[index], isEach && !editsWhole())))
   $("batch-paint").hidden = isEach
