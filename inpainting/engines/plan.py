@@ -35,7 +35,7 @@ from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.surroundings import NOTHING_KEPT, is_trained_to_fill, surroundings_notes
-from inpainting.engines.upscaling import REASON, UPSCALE
+from inpainting.engines.upscaling import UPSCALE, reason_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Planner:
         requested: None if the settings are not known yet.
         """
         if engine == UPSCALE.name:
-            return EngineChoice(UPSCALE, REASON)
+            return EngineChoice(UPSCALE, reason_for(requested.model if requested else None, self.catalog))
         if engine != registry.AUTO:
             return EngineChoice(registry.find(engine).declaration, sentence("The request names this engine."))
         settings = requested or PaintSettings()
@@ -254,9 +254,21 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
 def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) -> Plan:
     """Return the whole plan of an upscaling: its window is the image, and its work size that of the result.
 
-    Raises InvalidRequest: `too_much_to_paint` above `plan.max_megapixels`; `field_invalid` for a size that the output
-    format cannot hold.
+    Raises InvalidRequest, see `check_enlargement`.
     """
+    check_enlargement(size, plan)
+    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
+    return Plan(
+        **_fields_of(plan) | {"warnings": (*plan.warnings, *lost)},
+        request=replace(request, settings=plan.settings),
+        mask=request.mask,
+        window=Window(Box.whole(request.image.size), size),
+    )
+
+
+def check_enlargement(size: Size, plan: SettingsPlan) -> None:
+    """Raise InvalidRequest for a result of that size: `too_much_to_paint` above `plan.max_megapixels`; `field_invalid`
+    for one that the output format cannot hold."""
     check_fits(size, plan.settings.output_format)
     if plan.max_megapixels is not None and size.area > plan.max_megapixels * 1e6:
         raise InvalidRequest(
@@ -270,13 +282,6 @@ def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) ->
             limit=plan.max_megapixels,
             actual=math.ceil(size.area / 1e4) / 100,
         )
-    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
-    return Plan(
-        **_fields_of(plan) | {"warnings": (*plan.warnings, *lost)},
-        request=replace(request, settings=plan.settings),
-        mask=request.mask,
-        window=Window(Box.whole(request.image.size), size),
-    )
 
 
 def upscaling_for(engine: str) -> str:
