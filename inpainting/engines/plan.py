@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.surroundings import NOTHING_KEPT, is_trained_to_fill, surroundings_notes
+from inpainting.engines.tiles import plan_tiles
 from inpainting.engines.upscaling import UPSCALE, reason_for
 
 
@@ -234,7 +236,9 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     notes = (
         sentence("{name} was not read: {why}.", name=name, why=why) for name, why in unread.items() if name in images
     )
-    window = window or find_window(mask, plan.window_rule, is_outpainting=request.placement is not None)
+    window = window or find_window(
+        mask, plan.window_rule, is_outpainting=request.placement is not None, is_tiled=plan.is_tiled
+    )
     is_sent = request.placement is None and request.has_mask
     about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
     about_mask = (*about_mask, *window_notes(mask, window, plan))
@@ -296,8 +300,15 @@ def upscaling_for(engine: str) -> str:
     return UPSCALE.name
 
 
-def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool) -> Window:
-    """Return the window of a mask that marks something; of an outpainting with its passes."""
+def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool, is_tiled: bool = False) -> Window:
+    """Return the window of a mask that marks something; of an outpainting with its passes, or with the tiles.
+
+    Raises InvalidRequest for too many tiles.
+    """
+    if is_tiled:
+        tiles = plan_tiles(mask, rule)
+        box = reduce(Box.union, tiles)
+        return Window(box, box.size, tiles)
     height, width = mask.shape
     window = plan_window(masks.nonempty_bounds(mask), Size(width, height), rule)
     passes = plan_passes(mask, window, rule) if is_outpainting else ()
@@ -307,6 +318,13 @@ def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool) -> Window
 def window_notes(mask: Mask, window: Window, plan: SettingsPlan) -> Iterator[str]:
     """Yield sentences for people about a window that is painted in passes, or that is not as the settings ask."""
     rule, padding = plan.window_rule, plan.settings.only_masked_padding
+    if plan.is_tiled:
+        yield plural_sentence(
+            "The area is painted in {count} tile.",
+            "The area is painted in {count} tiles.",
+            count=len(window.passes),
+        )
+        return
     if window.passes:
         yield sentence("The border is painted in {passes} passes of the model.", passes=len(window.passes))
     if rule.exact is not None and rule.keeps_ratio and window.work != rule.exact:
