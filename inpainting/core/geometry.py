@@ -190,8 +190,8 @@ class Window:
 
     box: Box
     work: Size
-    # The boxes whose part of the mask is painted in turn, where an outpainting needs several passes; the engine gets a
-    # window for each, and `box` holds them all.
+    # The boxes whose part of the mask is painted in turn, where an outpainting needs several passes, or the tiles of
+    # `engines.tiles`; the engine gets a window for each, and `box` holds them all.
     passes: tuple[Box, ...] = ()
 
     @property

@@ -353,6 +353,15 @@ class PaintSettings:
         default_text="4",
         range=(1.0, 16.0),
     )
+    tiled: bool = _mask(
+        label=mark("In tiles"),
+        help=mark(
+            "Paint a large area at the image's own size, in tiles of the model's size that overlap and fade into each "
+            "other, in place of scaling it down. With a low denoising strength this adds detail to an enlarged image."
+        ),
+        default=False,
+        default_text=pmark("a setting", "off"),
+    )
     model: str | None = _model(
         label=mark("Model"),
         help=mark("The installed model that paints."),

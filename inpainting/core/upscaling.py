@@ -89,8 +89,12 @@ class Upscale:
 
     def checked_size(self, image: CanonicalImage, limits: IntakeLimits) -> Size:
         """Return the size of the result. Raises InvalidImage, `image_dimensions`, above the limits of images."""
-        size, intake = self.size_of(image.size), Intake(self.field, limits)
-        if image.bits == 16:
+        return self.planned_size(image.size, limits, bits=image.bits)
+
+    def planned_size(self, image: Size, limits: IntakeLimits, *, bits: int = 8) -> Size:
+        """Return the size of the result for an image of that size, see `checked_size`. bits: of a channel, 8 or 16."""
+        size, intake = self.size_of(image), Intake(self.field, limits)
+        if bits == 16:
             kind = sentence(" after upscaling, with 16 bits a channel")
             return intake.check_size(size.width, size.height, max_pixels=limits.max_pixels_16_bit, kind=kind)
         return intake.check_size(size.width, size.height, kind=sentence(" after upscaling"))

@@ -175,6 +175,11 @@ class SettingsPlan(Resolution):
     max_megapixels: float | None = None  # to repaint, all images together; None: no limit
 
     @property
+    def is_tiled(self) -> bool:
+        """Whether a large area is painted in the tiles of `engines.tiles`."""
+        return self.settings.tiled and "tiled" not in self.ignored
+
+    @property
     def network_calls(self) -> int:
         """The number of calls of the network for one image, 0 without steps."""
         return network_calls(self.settings.steps, self.settings.lanpaint_steps, self.ignored)

@@ -20,11 +20,13 @@ from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.plausibility import plausibility_score
 from inpainting.core.request import InpaintRequest
+from inpainting.core.resizing import resize_pixels
 from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.conditioning_images import compute_images
 from inpainting.engines.prefill import prefill
+from inpainting.engines.tiles import fade_in, rows_of, tile_window
 from inpainting.keepalive import run_in_thread
 
 MAX_IMAGES = int(RANGES["num_images"][1])
@@ -99,7 +101,8 @@ def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDAr
     """Return the engine's images of the window, in one pass or in several."""
     if not plan.window.passes:
         return engine.inpaint(cut_out(plan), relay)
-    images = (paint_in_passes(plan, engine, index, relay) for index in range(plan.settings.num_images))
+    in_parts = paint_in_tiles if plan.is_tiled else paint_in_passes
+    images = (in_parts(plan, engine, index, relay) for index in range(plan.settings.num_images))
     return chain([next(images)], images)  # The first at once: a lack of memory is to be raised by the call.
 
 
@@ -120,6 +123,30 @@ def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) ->
         (painted,) = engine.inpaint(cut_out(pass_plan), follow)
         image = CanonicalImage(composite(image, mask, window, painted, blur=0).image.pixels)
     return to_rgb8(image)[plan.window.box.slices]
+
+
+def paint_in_tiles(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> NDArray[np.uint8]:
+    """Return image `index` of the window: each tile is painted from the source alone, and fades into those before."""
+    box, tiles, images = plan.window.box, plan.window.passes, plan.settings.num_images
+    canvas = to_rgb8(plan.request.image)[box.slices].copy()
+    number, above = 0, box.top
+    for row in rows_of(tiles):
+        rows = slice(row[0].top - box.top, row[0].bottom - box.top)
+        strip, left = canvas[rows].copy(), box.left
+        for tile in row:
+            # Another seed for each tile, or the noise would repeat itself from tile to tile.
+            seed = (plan.settings.seed + index + number * MAX_IMAGES) % MAX_SEED
+            settings = replace(plan.settings, num_images=1, seed=seed)
+            tile_plan = replace(plan, settings=settings, window=tile_window(tile, plan.window_rule))
+            follow = partial(relay.follow_pass, index * len(tiles) + number, images * len(tiles), tile)
+            (painted,) = engine.inpaint(cut_out(tile_plan), follow)
+            part = strip[:, tile.left - box.left : tile.right - box.left]
+            pixels = resize_pixels(painted, tile.size)
+            fade_in(part.swapaxes(0, 1), pixels.swapaxes(0, 1), max(0, left - tile.left))
+            number, left = number + 1, tile.right
+        fade_in(canvas[rows], strip, max(0, above - row[0].top))
+        above = row[0].bottom
+    return canvas
 
 
 def composite_each(plan: Plan, images: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:

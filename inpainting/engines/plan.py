@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,8 @@ from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.surroundings import NOTHING_KEPT, is_trained_to_fill, surroundings_notes
-from inpainting.engines.upscaling import REASON, UPSCALE
+from inpainting.engines.tiles import plan_tiles
+from inpainting.engines.upscaling import UPSCALE, reason_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +146,7 @@ class Planner:
         requested: None if the settings are not known yet.
         """
         if engine == UPSCALE.name:
-            return EngineChoice(UPSCALE, REASON)
+            return EngineChoice(UPSCALE, reason_for(requested.model if requested else None, self.catalog))
         if engine != registry.AUTO:
             return EngineChoice(registry.find(engine).declaration, sentence("The request names this engine."))
         settings = requested or PaintSettings()
@@ -234,7 +236,9 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     notes = (
         sentence("{name} was not read: {why}.", name=name, why=why) for name, why in unread.items() if name in images
     )
-    window = window or find_window(mask, plan.window_rule, is_outpainting=request.placement is not None)
+    window = window or find_window(
+        mask, plan.window_rule, is_outpainting=request.placement is not None, is_tiled=plan.is_tiled
+    )
     is_sent = request.placement is None and request.has_mask
     about_mask = (*masks.check(mask), *about_shadow) if is_sent else about_shadow
     about_mask = (*about_mask, *window_notes(mask, window, plan))
@@ -254,9 +258,21 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
 def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) -> Plan:
     """Return the whole plan of an upscaling: its window is the image, and its work size that of the result.
 
-    Raises InvalidRequest: `too_much_to_paint` above `plan.max_megapixels`; `field_invalid` for a size that the output
-    format cannot hold.
+    Raises InvalidRequest, see `check_enlargement`.
     """
+    check_enlargement(size, plan)
+    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
+    return Plan(
+        **_fields_of(plan) | {"warnings": (*plan.warnings, *lost)},
+        request=replace(request, settings=plan.settings),
+        mask=request.mask,
+        window=Window(Box.whole(request.image.size), size),
+    )
+
+
+def check_enlargement(size: Size, plan: SettingsPlan) -> None:
+    """Raise InvalidRequest for a result of that size: `too_much_to_paint` above `plan.max_megapixels`; `field_invalid`
+    for one that the output format cannot hold."""
     check_fits(size, plan.settings.output_format)
     if plan.max_megapixels is not None and size.area > plan.max_megapixels * 1e6:
         raise InvalidRequest(
@@ -270,13 +286,6 @@ def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) ->
             limit=plan.max_megapixels,
             actual=math.ceil(size.area / 1e4) / 100,
         )
-    lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
-    return Plan(
-        **_fields_of(plan) | {"warnings": (*plan.warnings, *lost)},
-        request=replace(request, settings=plan.settings),
-        mask=request.mask,
-        window=Window(Box.whole(request.image.size), size),
-    )
 
 
 def upscaling_for(engine: str) -> str:
@@ -291,8 +300,15 @@ def upscaling_for(engine: str) -> str:
     return UPSCALE.name
 
 
-def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool) -> Window:
-    """Return the window of a mask that marks something; of an outpainting with its passes."""
+def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool, is_tiled: bool = False) -> Window:
+    """Return the window of a mask that marks something; of an outpainting with its passes, or with the tiles.
+
+    Raises InvalidRequest for too many tiles.
+    """
+    if is_tiled:
+        tiles = plan_tiles(mask, rule)
+        box = reduce(Box.union, tiles)
+        return Window(box, box.size, tiles)
     height, width = mask.shape
     window = plan_window(masks.nonempty_bounds(mask), Size(width, height), rule)
     passes = plan_passes(mask, window, rule) if is_outpainting else ()
@@ -302,6 +318,13 @@ def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool) -> Window
 def window_notes(mask: Mask, window: Window, plan: SettingsPlan) -> Iterator[str]:
     """Yield sentences for people about a window that is painted in passes, or that is not as the settings ask."""
     rule, padding = plan.window_rule, plan.settings.only_masked_padding
+    if plan.is_tiled:
+        yield plural_sentence(
+            "The area is painted in {count} tile.",
+            "The area is painted in {count} tiles.",
+            count=len(window.passes),
+        )
+        return
     if window.passes:
         yield sentence("The border is painted in {passes} passes of the model.", passes=len(window.passes))
     if rule.exact is not None and rule.keeps_ratio and window.work != rule.exact:

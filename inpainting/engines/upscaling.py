@@ -13,21 +13,31 @@ from functools import partial
 import numpy as np
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.core.geometry import WindowRule
+from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.core.setting import UPSCALE as NAME
 from inpainting.core.settings_table import settings_ignored_by
-from inpainting.engines.base import EngineDeclaration, LoadingModel, ModelCatalog, OnStep, Plan, Queue, Resolution, Step
+from inpainting.engines.base import (
+    EngineDeclaration,
+    LoadingModel,
+    ModelCatalog,
+    OnStep,
+    Plan,
+    Queue,
+    Resolution,
+    SettingsPlan,
+    Step,
+)
 from inpainting.engines.painting import Painting
 from inpainting.keepalive import run_in_thread
-from inpainting.upscalers.enlarging import Enlargement
+from inpainting.upscalers.enlarging import Enlargement, tiles_of
 from inpainting.upscalers.lanczos import NAME as LANCZOS
-from inpainting.upscalers.registry import upscaler_of, upscalers
+from inpainting.upscalers.registry import planned_tiling, upscaler_of, upscalers
 
 READ = frozenset({"model"})
 UNREAD = frozenset({"num_images", "mask_grow", "mask_blur", "include_shadow"})
 """What every engine reads, and this does not."""
-REASON = "The request asks for a larger image."
 LOADING_SECONDS = 600.0
 
 
@@ -52,6 +62,23 @@ def find_upscaler(name: str, catalog: ModelCatalog) -> str:
     """Return the upscaler's own name, which is a slug in the catalog. Raises what `find_model` raises."""
     model = find_model(name, catalog)
     return name if model is None else model.slug
+
+
+def reason_for(name: str | None, catalog: ModelCatalog) -> Sentence:
+    """Return why an image is enlarged, and by which upscaler. name: as requested. Raises what `find_model` raises."""
+    model = find_model(name, catalog)
+    label = upscaler_of(name or LANCZOS, model).label
+    if name is not None:
+        return sentence("The request asks for a larger image, and names the upscaler {label}.", label=label)
+    if model is not None:
+        return sentence("The request asks for a larger image; {label} is the first upscaler installed.", label=label)
+    return sentence("The request asks for a larger image, and no network for that is installed.")
+
+
+def count_tiles(plan: SettingsPlan, image: Size) -> int | None:
+    """Return in how many tiles an image of that size is enlarged; None where that is not known before it runs."""
+    tiling = planned_tiling(plan.settings.model or LANCZOS, plan.model)
+    return None if tiling is None else len(tiles_of(image, tiling))
 
 
 UPSCALE = EngineDeclaration(

@@ -19,7 +19,7 @@ from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage, Pixels
 from inpainting.core.resampling import Axes, Axis, resample, sources_of
 from inpainting.core.sentences import sentence
-from inpainting.upscalers.base import OnWait, Tile, Upscaler
+from inpainting.upscalers.base import OnWait, Tile, Tiling, Upscaler
 
 COLOUR_SPREAD = 8
 """Pixels by which visible colours are continued into what is transparent, so that none that nobody sees bleeds in."""
@@ -40,7 +40,7 @@ class Enlargement:
     @cached_property
     def tiles(self) -> list[Box]:
         """The tiles of the source, without what is seen around them."""
-        return Box.whole(self.image.size).tiles(self.upscaler.tiling.step)
+        return tiles_of(self.image.size, self.upscaler.tiling)
 
     @cached_property
     def axes(self) -> Axes:
@@ -151,6 +151,11 @@ class Enlargement:
         stored = self.image.pixels[read.slices][:, :, -1:]
         alpha = np.divide(stored, np.iinfo(stored.dtype).max, dtype=np.float32)
         return resample(alpha, self.axes, (read.top, read.left), target)
+
+
+def tiles_of(image: Size, tiling: Tiling) -> list[Box]:
+    """Return the tiles of an image of that size, see `Enlargement.tiles`."""
+    return Box.whole(image).tiles(tiling.step)
 
 
 def ramp(before: int, length: int, fade: int) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from importlib import import_module
 
 from inpainting import upscalers as package
 from inpainting.catalog.specs import ModelSpec
-from inpainting.upscalers.base import Upscaler
+from inpainting.upscalers.base import Tiling, Upscaler
 from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
 
 NO_UPSCALERS = {"base", "enlarging", "networks", "registry"}
@@ -25,3 +25,8 @@ def upscalers() -> dict[str, Upscaler]:
 def upscaler_of(name: str, model: ModelSpec | None) -> Upscaler:
     """Return the upscaler of that name. model: of the catalog; None for one that needs none."""
     return upscalers()[name] if model is None else NetworkUpscaler(model)
+
+
+def planned_tiling(name: str, model: ModelSpec | None) -> Tiling | None:
+    """Return the tiling of that upscaler without loading its network, see `NetworkUpscaler.planned_tiling`."""
+    return upscalers()[name].tiling if model is None else NetworkUpscaler(model).planned_tiling

@@ -186,6 +186,9 @@ def calls(
         "POST /api/img2img, refused": lambda: posted("/api/img2img", body(num_images="99")),
         "POST /api/plan/": lambda: posted("/api/plan/", body()),
         "POST /api/plan/, without images": lambda: posted("/api/plan/", {"prompt": "a lawn"}),
+        "POST /api/plan/, of an upscaling": lambda: posted(
+            "/api/plan/", {"image": upload(photo_png), "engine": "upscale"}
+        ),
         "POST /api/masks/": lambda: posted("/api/masks/", {"image": upload(photo_png), "box": "[8, 8, 60, 50]"}),
         "POST /api/masks/, found": find_mask,
         "POST /api/masks/, waiting": lambda: posted(

@@ -83,6 +83,7 @@ ALTERNATIVES: dict[str, Any] = {
     "height": "128",
     "only_masked_padding": "4",
     "max_upscaling": "1",
+    "tiled": "true",
     "masked_content": "nothing",
     "mask_grow": "3",
     "mask_blur": "6",

@@ -263,3 +263,82 @@ def test_another_service_enlarges_without_a_diffusion_model(
     assert planner().plan_of_service(request, UPSCALE.name).engine is UPSCALE
     with pytest.raises(ModelRequired):
         planner().plan_of_service(replace(request, enlarged_to=None))
+
+
+def plan_of(program: Client, **fields: Any) -> dict[str, Any]:
+    answer = program.post("/api/plan/", {"engine": "upscale", **fields})
+    assert answer.status_code == 200, answer.json()
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.fixture
+def four_tiles_png() -> bytes:
+    """An image that `lanczos` enlarges in two rows of two tiles."""
+    return encode_png(CanonicalImage(np.random.default_rng(0).integers(0, 255, (260, 300, 3)).astype(np.uint8)))
+
+
+def test_a_plan_says_what_the_upscaling_then_does(
+    alices_program: Client, four_tiles_png: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts: list[int] = []
+
+    class Counting(Enlargement):
+        def run(self, on_tile: Any) -> Any:
+            counts.append(len(self.tiles))
+            return super().run(on_tile)
+
+    monkeypatch.setattr("inpainting.engines.upscaling.Enlargement", Counting)
+    fields = {"scale": "1.5", "output_format": "webp", "prompt": "a bus"}
+    plan = plan_of(alices_program, image=upload(four_tiles_png), **fields)
+    assert not Generation.objects.exists()
+    assert plan["estimate_seconds"] is None
+    made = alices_program.post("/api/upscale", {"image": upload(four_tiles_png), **fields}).json()["metadata"]
+    same = [
+        *("engine", "engine_reason", "model", "width", "height", "source_width", "source_height", "quality"),
+        *("ignored", "ignored_fields", "warnings"),
+    ]
+    assert {name: plan[name] for name in same} == {name: made[name] for name in same}
+    assert (plan["tiles"], counts) == (4, [4])
+    assert (plan["width"], plan["height"], plan["ignored_fields"]) == (450, 390, ["prompt"])
+    assert plan["engine_reason"].endswith("no network for that is installed.")
+    again = plan_of(alices_program, image=upload(four_tiles_png), **fields)
+    assert again["estimate_seconds"] == pytest.approx(Generation.objects.get().seconds, rel=0.01)
+
+
+def test_a_plan_needs_the_size_of_the_image_alone(alices_program: Client, four_tiles_png: bytes) -> None:
+    with_image = plan_of(alices_program, image=upload(four_tiles_png), scale="3", model="lanczos")
+    without = alices_program.post(
+        "/api/plan/",
+        {"engine": "upscale", "scale": 3, "model": "lanczos", "image_size": [300, 260]},
+        content_type="application/json",
+    )
+    assert without.json() == with_image
+    assert plan_of(alices_program, scale="3", model="lanczos", image_size="[300, 260]") == with_image
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({}, "field_missing", "image"),
+        ({"image_size": "[300]"}, "field_invalid", "image_size"),
+        ({"image_size": "[0, 9]"}, "field_out_of_range", "image_size"),
+        ({"image_size": "[300, 260]", "scale": "5"}, "field_out_of_range", "scale"),
+        ({"image_size": "[300, 260]", "width": "10"}, "field_out_of_range", "width"),
+        ({"image_size": "[300, 260]", "model": "nothing"}, "upscaler_not_found", "model"),
+        ({"image_size": "[9000, 9000]"}, "image_dimensions", "scale"),
+        ({"image_size": "[9000, 20]", "output_format": "webp"}, "field_invalid", "output_format"),
+    ],
+)
+def test_a_plan_refuses_what_the_upscaling_would(
+    alices_program: Client, settings: Any, fields: dict[str, str], code: str | None, field: str | None
+) -> None:
+    settings.MAX_SIDE = 20_000
+    answer = alices_program.post("/api/plan/", {"engine": "upscale", **fields})
+    assert (answer.status_code, answer.json()["code"], answer.json().get("field")) == (400, code, field)
+
+
+def test_a_plan_refuses_a_result_above_the_limit_of_the_site(alices_program: Client, settings: Any) -> None:
+    settings.MAX_PAINT_MEGAPIXELS = 0.05
+    answer = alices_program.post("/api/plan/", {"engine": "upscale", "image_size": "[300, 260]"})
+    assert (answer.status_code, answer.json()["code"]) == (400, "too_much_to_paint")

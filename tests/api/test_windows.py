@@ -116,6 +116,33 @@ def test_the_worker_paints_the_window_of_the_stored_plan(alices_program: Client)
     assert again.images.get().report["window"] == other.box.to_list()
 
 
+def test_a_large_area_is_painted_in_tiles_whose_edges_do_not_show(alices_program: Client) -> None:
+    hole = np.zeros(PHOTO.shape[:2], np.uint8)
+    hole[150:280, 120:260] = 255
+    fields = {"prompt": "a face", "seed": "5", "denoising_strength": "0.3", "tiled": "true"}
+    sent = shape_a(png(PHOTO), png(255 - hole), **fields)
+    planned = alices_program.post("/api/plan/", sent).json()
+    answer = alices_program.post("/api/img2img", shape_a(png(PHOTO), png(255 - hole), **fields)).json()
+    (report,) = answer["metadata"]["results"]
+    assert (report["window"], report["work_size"]) == (planned["window"], planned["work_size"])
+    assert list(sides(report["window"])) == report["work_size"]  # at the size of the photo
+    assert report["outside_mask_changed_pixels"] == 0
+    generation = Generation.objects.get()
+    assert generation.planned_window is not None
+    tiles = generation.planned_window.passes
+    assert len(tiles) >= 9
+    assert {tile.size for tile in tiles} == {Size(64, 64)}
+    change = (generation.images.get().read().pixels.astype(int) - PHOTO)[150:280, 120:260]
+    for axis, first, ends in (
+        (1, 120, {tile.left for tile in tiles} | {tile.right for tile in tiles}),
+        (0, 150, {tile.top for tile in tiles} | {tile.bottom for tile in tiles}),
+    ):
+        steps = np.abs(np.diff(change, axis=axis)).mean(axis=(1 - axis, 2))
+        at_edges = [end - first - 1 for end in ends if 1 < end - first < len(steps)]
+        beside = np.delete(steps, at_edges)
+        assert steps[at_edges].max() <= beside.max()
+
+
 def painted(client: Client, **fields: Any) -> np.ndarray[Any, Any]:
     answer = client.post("/api/img2img", body(**fields))
     assert answer.status_code == 200, answer.json()

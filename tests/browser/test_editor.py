@@ -206,6 +206,21 @@ def test_a_photo_is_enlarged_and_the_larger_one_is_the_next_source(page: Page, p
     expect(page.get_by_role("button", name="Step 1, from the photo: Enlarged")).to_be_attached()
 
 
+@ON_A_PHONE_TOO
+def test_the_expected_time_is_shown_before_a_photo_is_enlarged(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    choose_task(page, "Enlarge")
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    start(page)
+    page.get_by_role("button", name="Keep").click()  # there is an observation for estimates from now on
+    side = SIDE * 3 // 2
+    question = {"engine": "upscale", "image_size": [side, side], "scale": 2}
+    with page.expect_request(lambda sent: sent.url.endswith("/api/plan/") and sent.post_data_json == question):
+        page.get_by_label("How many times larger").select_option("2 times")
+    expect(page.locator("#scale-time")).to_have_text(re.compile(r"^about \d+ s$"))
+    expect(page.locator("#generate-hint")).to_have_text(f"{2 * side} × {2 * side}")
+
+
 def test_a_photo_with_mask_in_its_name_is_opened_as_a_photo(page: Page, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#stage", written(np.full((100, 240, 3), 90, np.uint8), tmp_path / "masked-ball.png"))

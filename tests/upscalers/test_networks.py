@@ -141,6 +141,27 @@ def test_a_file_of_another_network_is_refused(save: Save, family: str, weights: 
     assert caught.value.code == "model_refused"
 
 
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [("rrdbnet", tiny.rrdbnet()), ("rrdbnet", tiny.rrdbnet(tiny.X4)), ("srvgg", tiny.srvgg())],
+    ids=["x2", "x4", "compact"],
+)
+def test_planning_knows_the_tiles_of_a_network_without_loading_it(
+    save: Save, family: str, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upscaler = save(family, weights)
+    with monkeypatch.context() as patched:
+        patched.setattr(network_cache, "of", None)
+        planned = upscaler.planned_tiling
+    assert planned is not None
+    assert (planned.step, planned.scale) == (upscaler.tiling.step, upscaler.tiling.scale)
+
+
+def test_the_tiles_of_a_network_whose_file_does_not_tell_them_are_not_known(save: Save) -> None:
+    assert save("onnx-upscaler", tiny.onnx_upscaler()).planned_tiling is None
+    assert save("rrdbnet", tiny.srvgg()).planned_tiling is None
+
+
 @pytest.mark.parametrize("family", ["rrdbnet", "srvgg"])
 def test_a_network_stops_between_its_blocks(save: Save, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from inpainting import keepalive

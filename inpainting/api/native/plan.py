@@ -16,7 +16,15 @@ from accounts.models import Scope
 from inpainting.api.native.bodies import Body, read_body
 from inpainting.api.native.fields import check_fields, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, read
-from inpainting.api.native.schemas.plan import ImagePlanAnswer, PlanAnswer, PlanForm, PlanJson, PlanUpload
+from inpainting.api.native.schemas.plan import (
+    ImagePlanAnswer,
+    PlanAnswer,
+    PlanForm,
+    PlanJson,
+    PlanUpload,
+    UpscalePlanAnswer,
+)
+from inpainting.api.native.upscale_plan import plan_upscaling
 from inpainting.api.openapi import READING, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
@@ -29,13 +37,15 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import sentence
 from inpainting.engines import registry
+from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import Marked, describe_plan
 from inpainting.generations.submit import Submission, plan_submission
 from inpainting.translation import translated
 from inpainting.worker.run_time_estimates import GenerationFeatures, estimator_for
 
-ANSWERS = PolymorphicProxySerializer("Plan", [PlanAnswer, ImagePlanAnswer], resource_type_field_name=None)  # type: ignore[list-item]
+PLANS: list[Any] = [PlanAnswer, ImagePlanAnswer, UpscalePlanAnswer]
+ANSWERS = PolymorphicProxySerializer("Plan", PLANS, resource_type_field_name=None)
 
 
 class PlanView(AnyBodyView):
@@ -43,6 +53,8 @@ class PlanView(AnyBodyView):
 
     With images, the answer has the effective mask and the window; what POST /api/img2img would refuse is refused.
     Without, it has all settings and the choices of a form; a setting that does not fit is left out and named.
+
+    With the engine `upscale` it takes the body of POST /api/upscale, with its image or with `image_size` in its place.
     """
 
     required_scope = Scope.GENERATE
@@ -56,6 +68,8 @@ class PlanView(AnyBodyView):
     )
     def post(self, request: Request) -> Response:
         body = read_body(request)
+        if body.fields.get("engine") == UPSCALE.name:
+            return Response(plan_upscaling(body, request))
         if body.image(*IMAGE_FIELDS) is not None:
             return Response(plan_with_images(*read(body, request)))
         return Response(plan_without_images(body))

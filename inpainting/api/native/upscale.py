@@ -24,6 +24,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.core.upscaling import upscale_from
 from inpainting.engines import registry
 from inpainting.engines.upscaling import UPSCALE
+from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 
@@ -60,6 +61,12 @@ class Upscaling(NativeApi):
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         body, idempotency = read_new_body(request)
+        return self.read(body, request, idempotency=idempotency)
+
+    def read(
+        self, body: Body, request: Request, *, idempotency: Idempotency | None = None
+    ) -> tuple[InpaintRequest, Submission]:
+        """Read and check the body, its image last. Raises InvalidRequest and InvalidImage."""
         sent = body.image(*IMAGE_FIELDS)
         if sent is None:
             field = "input_image" if body.shape is Shape.JSON else "image"

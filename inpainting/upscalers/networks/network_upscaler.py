@@ -9,7 +9,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting import families
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.weights_file import shapes_in
 from inpainting.catalog.specs import ModelSpec
+from inpainting.families.layouts import WeightsLayout
 from inpainting.networks.device.choice import or_on_cpu
 from inpainting.networks.network_cache import network_cache
 from inpainting.upscalers.base import OnWait, Tile, Tiling
@@ -68,6 +73,21 @@ class NetworkUpscaler:
     def tiling(self) -> Tiling:
         """That of the network, which is loaded for it. Raises EngineFailed."""
         return self.loaded.tiling
+
+    @property
+    def planned_tiling(self) -> Tiling | None:
+        """`tiling` by the header of the file, so that planning loads no network; None where that does not tell it.
+
+        A network in ONNX tells it by its output alone, and the file may lie on another machine. What the sides of its
+        input have to be multiples of divides the sides of the tiling already, for the factors of the families.
+        """
+        layout = families.get(self.spec.family).layout
+        if self.spec.path is None or not isinstance(layout, WeightsLayout):
+            return None
+        try:
+            return tiling_of(layout.sizes(shapes_in(read_header(self.spec.path))).scale)
+        except (OSError, ValueError, ModelRefused):
+            return None  # running it says why
 
     def enlarge(self, tile: Tile, on_wait: OnWait) -> Tile:
         image = np.ascontiguousarray(tile.transpose(2, 0, 1)[np.newaxis])

@@ -104,7 +104,7 @@ const settingsForm = new SettingsForm($("settings"), {
   tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
 })
 const prompts = new PromptHistory($("prompt"))
-const scale = new Scale($("scale"), limits.photo)
+const scale = new Scale({ field: $("scale"), time: $("scale-time") }, { limits: limits.photo, planUrl: /** @type {string} */ ($("settings").dataset.planUrl) })
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 const strength = new Strength({ field: $("strength"), root: $("hole-strength"), slider: $("hole-strength-slider"), shown: $("hole-strength-shown") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
@@ -289,7 +289,9 @@ function refresh() {
     const covered = mask.coverage()
     const isWhole = !covered && settingsForm.edits
     const isFramed = !isEmpty(store.view.frame)
-    $("photo-covered").hidden = tasks.current === "enlarge"
+    const enlarges = tasks.current === "enlarge"
+    if (enlarges && !missing) scale.plan(photos.photo)
+    $("photo-covered").hidden = enlarges
     $("photo-covered").classList.toggle("nothing", !covered && !isWhole && !isFramed)
     $("photo-covered").textContent = covered ? coveredInWords(share(covered)) : isWhole ? gettext("all to edit") : isFramed ? gettext("new edges") : gettext("nothing to repaint yet")
   }

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inpainting.api.fields import Fields, StoredText
+from inpainting.api.fields import Fields, FromJson, StoredText
 from inpainting.api.native.fields import ENGINE, SELECT, ChangesForm
 from inpainting.api.native.schemas.base import Answer, Optional, Success
 from inpainting.api.native.schemas.bodies import MASK_TEXT, File, with_images
 from inpainting.api.native.schemas.generations import SOURCE_BOX
+from inpainting.api.native.schemas.upscale import Scale, Side
 from inpainting.api.native.selections import SelectionForm
 from inpainting.api.setting_types import with_settings
 from inpainting.core.adapter_uses import MAX_NAME_CHARACTERS
@@ -18,16 +19,29 @@ from inpainting.core.settings_table import find_setting
 
 MODELS = "Engine -> the model to use if that engine is chosen and `model` is not sent."
 
-IMAGE_SIZE = "Without an image: the width and height of the one that will be sent, for its window."
+IMAGE_SIZE = (
+    "Without an image: the width and height of the one that will be sent, for its window or the size of its upscaling."
+)
+PLANNED_ENGINE = f"{ENGINE} With upscale, the fields are those of POST /api/upscale."
+SCALE = "With the engine upscale, as of POST /api/upscale."
 MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bottom exclusive."
 
 ModelName = Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+
+
+ImageSize = Annotated[list[Side], FromJson, Field(min_length=2, max_length=2)]
 
 
 class PlanForm(ChangesForm):
     models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
+
+
+class UpscalePlanForm(Fields):
+    """What the plan of an upscaling reads besides the fields of POST /api/upscale."""
+
+    image_size: ImageSize | None = Field(None, description=IMAGE_SIZE)
 
 
 @with_settings([find_setting("prompt")])
@@ -39,7 +53,8 @@ class PlanUpload(Fields):
     image: File | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
     mask: File | None = Field(None, description=MASK_TEXT)
     select: SelectionForm | None = Field(None, description=SELECT)
-    engine: str | None = Field(None, description=ENGINE)
+    engine: str | None = Field(None, description=PLANNED_ENGINE)
+    scale: Scale | None = Field(None, description=SCALE)
 
 
 @with_settings([find_setting("prompt")])
@@ -50,7 +65,8 @@ class PlanJson(Fields):
     input_image: str | None = Field(None, description="As of POST /api/img2img. Without: only the settings.")
     mask: str | None = Field(None, description=MASK_TEXT)
     select: SelectionForm | None = Field(None, description=SELECT)
-    engine: str | None = Field(None, description=ENGINE)
+    engine: str | None = Field(None, description=PLANNED_ENGINE)
+    scale: Scale | None = Field(None, description=SCALE)
     models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
@@ -90,6 +106,28 @@ class PlanAnswer(Success):
     )
     work_size: list[int] | None = Field(description="Width, height at which it would work.")
     form: FormOfferAnswer
+
+
+class UpscalePlanAnswer(Success):
+    """The plan of a request with the engine upscale."""
+
+    engine: Literal["upscale"]
+    engine_reason: str = Field(description="Why the image is enlarged, and by which upscaler.")
+    model: str = Field(description="The upscaler.")
+    width: int = Field(description="Of the result.")
+    height: int
+    source_width: int
+    source_height: int
+    tiles: int | None = Field(
+        description="In which the image is enlarged; null where the network's file does not tell it, as of ONNX."
+    )
+    quality: int | None = Field(description="Of the result files; null where they are PNG, or without the image.")
+    estimate_seconds: float | None = Field(
+        description="By earlier upscalings, whichever their upscalers; null without any."
+    )
+    ignored: list[str]
+    ignored_fields: list[str]
+    warnings: list[str]
 
 
 class ImagePlanAnswer(Success):

@@ -9,8 +9,10 @@ const PAUSE_MS = 150 // after the last keystroke
  *    ignored: Record<string, string>, defaults: Record<string, string | null>, limits: Record<string, [string, string]>,
  *    choices: Record<string, string[]>}} FormPlan  adapters: the slugs that fit; ignored: why a setting has no effect */
 /** The answer of the server. @typedef {{engine: string, engine_label: string, ignored: Record<string, string>, form: FormPlan} & import("editor/view/window_outline").Window} Answer */
+/** Of an upscaling. @typedef {{estimate_seconds: number | null}} UpscalingAnswer */
 /** @typedef {Record<string, unknown>} Question  the fields of the form, by the names of the API */
 
+/** @template [Answered=Answer] */
 export class Plan {
   #url
   #onAnswer
@@ -19,7 +21,7 @@ export class Plan {
   #pending = Promise.resolve()
 
   /** `latest` is the server's last answer; `onAnswer` is called after each new one.
-   *  @param {string} url @param {Answer} latest @param {() => void} onAnswer */
+   *  @param {string} url @param {Answered} latest @param {() => void} onAnswer */
   constructor(url, latest, onAnswer) {
     this.latest = latest
     this.#url = url

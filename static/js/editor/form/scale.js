@@ -1,17 +1,26 @@
 // How many times larger the photo becomes, for the task that enlarges it.
 
+import { Plan } from "editor/form/plan"
+import { roughly } from "format"
 import { gettext } from "text"
 
 /** @typedef {import("editor/tools/geometry").Size} Size */
 
 export class Scale {
   #field
+  #time
   #limits
+  #plan
+  #asked = ""
 
-  /** @param {HTMLSelectElement} field @param {Pick<import("editor/document/files").Limits, "side" | "pixels">} limits of the result */
-  constructor(field, limits) {
+  /** `time`: where the expected time is shown; `limits` of the result.
+   *  @param {{field: HTMLSelectElement, time: HTMLElement}} parts
+   *  @param {{limits: Pick<import("editor/document/files").Limits, "side" | "pixels">, planUrl: string}} options */
+  constructor({ field, time }, { limits, planUrl }) {
     this.#field = field
+    this.#time = time
     this.#limits = limits
+    this.#plan = new Plan(planUrl, { estimate_seconds: null }, () => this.#showTime())
   }
 
   get factor() {
@@ -30,6 +39,20 @@ export class Scale {
     const { side, pixels } = this.#limits
     if (Math.max(width, height) <= side && width * height <= pixels) return ""
     return gettext("{size} is too large: at most {side} a side and {megapixels} megapixels.", { size: this.inWords(photo), side, megapixels: pixels / 1e6 })
+  }
+
+  /** Asks how long a photo takes as chosen, and shows that. @param {Size} photo */
+  plan({ width, height }) {
+    const question = { engine: "upscale", image_size: [width, height], scale: this.factor }
+    if (JSON.stringify(question) === this.#asked) return
+    this.#asked = JSON.stringify(question)
+    this.#time.textContent = ""
+    this.#plan.askSoon(() => question)
+  }
+
+  #showTime() {
+    const { estimate_seconds: seconds } = this.#plan.latest
+    this.#time.textContent = seconds === null ? "" : gettext("about {time}", { time: roughly(seconds) })
   }
 
   /** @param {Size} photo @returns {Size} */
