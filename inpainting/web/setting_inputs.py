@@ -17,7 +17,7 @@ from inpainting.core.settings_table import SETTINGS
 from inpainting.translation import translated
 
 PLACED_BY_HAND = frozenset(
-    {"prompt", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
+    {"prompt", "regions", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
     | {adapters.setting for adapters in ADAPTER_LISTS}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""

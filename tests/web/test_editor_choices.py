@@ -14,10 +14,10 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.catalog.specs import Source
-from inpainting.core.adapter_uses import ADAPTER_LISTS, REFERENCES
+from inpainting.core.adapter_uses import ADAPTER_LISTS, MAX_PROMPT_CHARACTERS, REFERENCES
 from inpainting.core.codecs.intake import HIGHEST_SIDE
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
+from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
 from tests.support.fakes import pretend_installed, pretend_missing
