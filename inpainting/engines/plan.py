@@ -424,7 +424,7 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
                 "The transformer of {label} was distilled without a guidance scale.", label=model.label
             )
         if resolution.settings.regions:
-            reasons["cache"] = sentence("The cache holds for one prompt, and the request has regions.")
+            reasons.setdefault("cache", sentence("The cache holds for one prompt, and the request has regions."))
         if is_trained_to_fill(model):
             reasons["lanpaint_steps"] = sentence("{label} was trained to fill a mask.", label=model.label)
     return reasons | dict.fromkeys(

@@ -15,7 +15,7 @@ from PIL import Image
 
 from inpainting.core.adapter_uses import REGIONS, Region
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Generation
+from inpainting.models import Generation, InferenceModel
 from inpainting.worker.run_time_estimates import generation_workload
 from tests.api.bodies import shape_a, shape_c, text, upload
 from tests.conftest import png
@@ -158,6 +158,15 @@ def test_a_mask_without_effect_gives_a_warning_in_the_answer_and_in_the_plan(
     is_ignored = "engine" in fields
     assert ("regions" in answer.json()["metadata"]["ignored"]) == is_ignored
     assert ("regions" in foreseen.json()["ignored"]) == is_ignored
+
+
+def test_the_cache_is_ignored_beside_regions(alices_program: Client, diffusion_requests: list[InpaintRequest]) -> None:
+    InferenceModel.objects.filter(slug="tiny").update(family="flux-fill", scheduler="FlowMatchEulerDiscreteScheduler")
+    for regions, reason in (([], None), (LISTED, "The cache holds for one prompt, and the request has regions.")):
+        body = {"prompt": "a garden", "regions": regions, "cache": "fast"}
+        answer = alices_program.post("/api/plan/", body, content_type="application/json")
+        assert answer.status_code == 200, answer.json()
+        assert answer.json()["ignored"].get("cache") == reason
 
 
 def test_a_region_outside_the_mask_gives_a_warning(

@@ -24,6 +24,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.regional_prompts import tokenize, weights_of
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.jobs import Job
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion import flux_reference
@@ -151,6 +152,12 @@ def test_when_memory_is_short_or_rows_cannot_be_split_each_prompt_has_a_call(spe
         with counted_rows(model) as calls:
             torch.testing.assert_close(denoised(model, requested), before, rtol=1e-4, atol=1e-4)
         assert calls == [1] * (4 if family == "sd" else 3) * STEPS
+
+
+def test_blocks_are_not_skipped_beside_regions(specs: dict[str, ModelSpec]) -> None:
+    spec, asked = specs["flux-fill"], flux_reference.request(cache="fast")
+    assert Job(asked, spec).cache_level == "fast"
+    assert Job(two_regions(asked), spec).cache_level is None
 
 
 def test_an_embedding_in_the_prompt_of_a_region_is_used(batcher: Batcher, specs: dict[str, ModelSpec]) -> None:
