@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -10,9 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 from django.test import Client
+from django.urls import reverse
 from numpy.typing import NDArray
 from PIL import Image
 
+from accounts.models import User
+from inpainting.admin.details import recipe_rows
 from inpainting.core.adapter_uses import REGIONS, Region
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation, InferenceModel
@@ -125,6 +129,17 @@ def test_the_owner_downloads_the_mask_of_a_region(
     stored = Image.open(BytesIO(alices_program.get(link).getvalue()))
     assert (stored.mode, stored.size, stored.getpixel((0, 0))) == ("L", (96, 64), 255)
     assert bobs_program.get(link).status_code == 404
+
+
+def test_the_pages_name_the_regions(
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest], client: Client, alice: User
+) -> None:
+    assert post_inpaint(2, prompt="", regions=LISTED).status_code == 200
+    client.force_login(alice)
+    page = client.get(reverse("generation", args=[newest().pk])).content.decode()
+    assert re.search(r'Regions</th>.*a cat <span class="quiet">0\.6</span><br>a boat', page)
+    assert "Painted in" in page
+    assert dict(recipe_rows(newest()))["Regions"] == "a cat 0.6, a boat 1"
 
 
 @pytest.mark.parametrize(
