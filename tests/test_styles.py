@@ -15,7 +15,7 @@ COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 SIDE = re.compile(r"(^|-)(left|right)$")
 FOUR_SIDES = {"margin", "padding", "inset"}
 ON_THE_PHOTO = re.compile(
-    r"\.(window-outline|shimmer|hole-bar|in-place|divider|compare-images|compare-label|try-ring)\b"
+    r"\.(window-outline|region-layers|shimmer|hole-bar|in-place|divider|compare-images|compare-label|try-ring)\b"
 )
 """What lies at a place of the photo, whose left is left in every language; before is at the left of a comparison."""
 

@@ -104,6 +104,10 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
         ("LoRAs", ", ".join(f"{use['slug']} {use['weight']:g}" for use in recipe["loras"])),
         (gettext("Embeddings"), ", ".join(recipe["embeddings"])),
         (translated(LABELS["prompt"]), recipe.get("prompt")),
+        (
+            translated(LABELS["regions"]),
+            ", ".join(f"{region['prompt']} {region['weight']:g}" for region in recipe.get("regions", ())),
+        ),
         (translated(LABELS["negative_prompt"]), recipe.get("negative_prompt")),
         (translated(LABELS["strength"]), recipe.get("denoising_strength")),
         *((row["label"], row["value"]) for row in setting_rows(recipe, labels)),

@@ -35,14 +35,16 @@ from inpainting.core.adapter_uses import (
     LISTS_BY_SETTING,
     LORA_WEIGHTS,
     MAX_NAME_CHARACTERS,
-    AdapterUse,
+    MAX_PROMPT_CHARACTERS,
     EntryField,
+    ListEntry,
     LoraUse,
+    Region,
     entry_fields,
 )
 from inpainting.core.sentences import sentence
-from inpainting.core.setting import LISTS, Setting, ValueType
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, MAX_SEED, PRESETS, RANGES
+from inpainting.core.setting import CATALOG_LISTS, LISTS, Setting, ValueType
+from inpainting.core.settings_table import MAX_SEED, PRESETS, RANGES
 from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, check_count
 
 RANDOM_SEED = 0
@@ -90,11 +92,12 @@ def lora_uses(entries: list[LoraEntry], info: ValidationInfo) -> tuple[LoraUse, 
     return tuple(LoraUse(entry.slug, entry.weight) for entry in entries)
 
 
-def entry_type(use: type[AdapterUse]) -> Any:
-    """The type of an entry of a list of adapters: an object with the fields of an `AdapterUse`, which it becomes."""
-    fields: dict[str, Any] = {name: entry_field(entry) for name, entry in entry_fields(use).items()}
-    slug = Annotated[str, Field(json_schema_extra={"maxLength": MAX_NAME_CHARACTERS})]
-    model = create_model(f"{use.__name__}Entry", __base__=Entry, slug=(slug, ...), **fields)
+def entry_type(use: type[ListEntry]) -> Any:
+    """The type of an entry of a list: an object with the fields of a `ListEntry`, which it becomes."""
+    name, max_length = ("prompt", MAX_PROMPT_CHARACTERS) if use is Region else ("slug", MAX_NAME_CHARACTERS)
+    fields: dict[str, Any] = {name: (Annotated[str, Field(json_schema_extra={"maxLength": max_length})], ...)}
+    fields |= {name: entry_field(entry) for name, entry in entry_fields(use).items()}
+    model = create_model(f"{use.__name__}Entry", __base__=Entry, **fields)
     return Annotated[model, AfterValidator(lambda entry: use(**{name: v for name, v in entry if v is not None}))]
 
 
@@ -107,7 +110,7 @@ def entry_field(entry: EntryField) -> Any:
 
 
 def check_entries(limit: int) -> BeforeValidator:
-    """Refuse more entries: each is looked up."""
+    """Refuse more entries before any is read."""
 
     def check(entries: Any, info: ValidationInfo) -> Any:
         if isinstance(entries, list):
@@ -149,11 +152,12 @@ def type_of(row: Setting) -> Any:
         case ValueType.LORAS:
             limits = Field(json_schema_extra={"maxItems": row.max_length})
             return Annotated[list[LoraEntry], AfterValidator(lora_uses), FromJson, limits]
-        case ValueType.ADAPTERS:
-            adapters = LISTS_BY_SETTING[row.name]
-            entries: Any = GenericAlias(list, (entry_type(adapters.use),))
-            limits = Field(json_schema_extra={"maxItems": adapters.limit})
-            return Annotated[entries, AfterValidator(tuple), check_entries(adapters.limit), FromJson, limits]
+        case ValueType.ADAPTERS | ValueType.REGIONS:
+            use = Region if row.type is ValueType.REGIONS else LISTS_BY_SETTING[row.name].use
+            limit = row.max_length or 0
+            entries: Any = GenericAlias(list, (entry_type(use),))
+            limits = Field(json_schema_extra={"maxItems": limit})
+            return Annotated[entries, AfterValidator(tuple), check_entries(limit), FromJson, limits]
 
 
 SPECIAL_TYPES: dict[str, Any] = {
@@ -185,7 +189,7 @@ def help_text(row: Setting) -> str:
     sentences = [row.help]
     if row.name in API_HELP:
         sentences.append(API_HELP[row.name])
-    if row.catalog_kind or row.type in LISTS - {ValueType.SLUGS}:
+    if row.catalog_kind or row.type in CATALOG_LISTS - {ValueType.SLUGS}:
         sentences.append("/api/models lists them.")
     if row.type in LISTS:
         once_each = ", or the field once for each" if row.type is ValueType.SLUGS else ""

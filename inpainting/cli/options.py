@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from inpainting.core.adapter_uses import IMAGE_LABELS, LISTS_BY_SETTING, AdapterUse, LoraUse, entry_fields
+from inpainting.core.adapter_uses import IMAGE_LABELS, LISTS_BY_SETTING, AdapterUse, LoraUse, Region, entry_fields
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
 from inpainting.core.setting import LISTS, Setting, SettingGroup, ValueType
@@ -22,6 +22,7 @@ METAVARS = {
     ValueType.SLUGS: "SLUG",
     ValueType.LORAS: "SLUG[:WEIGHT]",
     ValueType.ADAPTERS: "SLUG[,NAME=VALUE...]",
+    ValueType.REGIONS: "PROMPT[:WEIGHT]",
 }
 MAX_SHOWN_CHOICES = 4
 ROWS = (*SETTINGS, *OUTPAINT_ROWS)
@@ -141,10 +142,24 @@ def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
         raise ArgumentTypeError(error.message) from None
 
 
+def region(text: str) -> Region:
+    """Parse PROMPT, or PROMPT:WEIGHT where the text after the last colon is a number."""
+    prompt, _, weight = text.rpartition(":")
+    try:
+        values = (prompt, float(weight)) if prompt else (text,)
+    except ValueError:
+        values = (text,)
+    try:
+        return Region(*values)
+    except InvalidRequest as error:
+        raise ArgumentTypeError(error.message) from None
+
+
 PARSERS: Mapping[ValueType, Callable[[str], Any]] = {
     ValueType.INTEGER: int,
     ValueType.NUMBER: float,
     ValueType.LORAS: partial(parse_weighted, LoraUse),
+    ValueType.REGIONS: region,
 }
 
 

@@ -1,5 +1,5 @@
-"""The adapters that a request lists: LoRAs, ControlNets and IP-Adapters, each with its numbers; and all its
-conditioning images: theirs, and reference images, which need no adapter.
+"""What a request lists: LoRAs, ControlNets and IP-Adapters, each with its numbers, and regions with their prompts; and
+all its conditioning images: theirs, and reference images, which need no adapter.
 
 The first ControlNet and the first IP-Adapter have settings of their own too, such as `control`; see `AdapterList`.
 """
@@ -17,6 +17,8 @@ from inpainting.core.validation import check_range, check_slug, check_text
 MAX_CONTROLS = 4
 MAX_IP_ADAPTERS = 4
 MAX_REFERENCES = 4
+MAX_REGIONS = 8
+MAX_PROMPT_CHARACTERS = 10_000
 MAX_NAME_CHARACTERS = 200
 LORA_WEIGHTS = (-2.0, 2.0)
 """The lowest and the highest weight of a LoRA. 1 applies it as trained; a negative weight pushes the other way."""
@@ -24,6 +26,8 @@ CONTROL_STRENGTHS = (0.0, 2.0)
 """The lowest and the highest scale of a ControlNet's output."""
 IP_ADAPTER_SCALES = (0.0, 1.0)
 """The lowest and the highest weight of an image prompt."""
+REGION_WEIGHTS = (0.0, 1.0)
+"""The lowest and the highest weight of a region's prompt."""
 CONTROL_TYPES = (
     *("inpaint", "canny", "depth", "scribble", "tile", "openpose", "lineart", "softedge", "normal", "segment"),
 )
@@ -44,7 +48,7 @@ class LoraUse:
 
 @dataclass(frozen=True, slots=True)
 class EntryField:
-    """A field of an entry of an `AdapterList`, beside its slug: a number within a range, or one of a few choices."""
+    """A field of a `ListEntry` with a default: a number within a range, or one of a few choices."""
 
     default: float | None  # of the field; None leaves it to the adapter
     range: tuple[float, float] | None = None
@@ -76,26 +80,34 @@ def choice(choices: tuple[str, ...]) -> Any:
     return field(default=None, metadata={"entry": EntryField(None, choices=choices)})
 
 
-def entry_fields(use: type[AdapterUse]) -> dict[str, EntryField]:
-    """Return the fields of an entry beside its slug, by their names."""
+def entry_fields(use: type[ListEntry]) -> dict[str, EntryField]:
+    """Return the fields of an entry that have a default, by their names: all beside its slug or its prompt."""
     return {declared.name: declared.metadata["entry"] for declared in fields(use) if declared.metadata}
 
 
 @dataclass(frozen=True, slots=True)
-class AdapterUse:
-    """Base class of the entries of an `AdapterList`.
+class ListEntry:
+    """Base class of the entries of a setting that lists something with a conditioning image each.
 
     Raises InvalidRequest for a field out of its range.
     """
 
     SETTING: ClassVar[str]
 
+    def __post_init__(self) -> None:
+        for name, entry in entry_fields(type(self)).items():
+            entry.check(name, getattr(self, name), self.SETTING)
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterUse(ListEntry):
+    """Base class of the entries of an `AdapterList`."""
+
     slug: str  # in the catalog, or an alias
 
     def __post_init__(self) -> None:
         check_text(self.SETTING, self.slug, MAX_NAME_CHARACTERS)
-        for name, entry in entry_fields(type(self)).items():
-            entry.check(name, getattr(self, name), self.SETTING)
+        ListEntry.__post_init__(self)  # `super()` refers to the class before slots were added
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +124,7 @@ class ControlUse(AdapterUse):
     type: str | None = choice(CONTROL_TYPES)
 
     def __post_init__(self) -> None:
-        AdapterUse.__post_init__(self)  # `super()` refers to the class before slots were added
+        AdapterUse.__post_init__(self)
         if self.start > self.end:
             raise InvalidRequest(
                 sentence(
@@ -134,6 +146,20 @@ class IPAdapterUse(AdapterUse):
     scale: float = number(1.0, *IP_ADAPTER_SCALES)  # the weight of its image prompt
 
 
+@dataclass(frozen=True, slots=True)
+class Region(ListEntry):
+    """A region of the image with a prompt of its own. Its mask is the conditioning image of its index."""
+
+    SETTING = "regions"
+
+    prompt: str
+    weight: float = number(1.0, *REGION_WEIGHTS)  # against the prompt of the request; 0: the region changes nothing
+
+    def __post_init__(self) -> None:
+        check_text(self.SETTING, self.prompt, MAX_PROMPT_CHARACTERS)
+        ListEntry.__post_init__(self)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageList:
     """Conditioning images of one kind."""
@@ -143,6 +169,7 @@ class ImageList:
     # `image_label`, `image_help`: of that image, for people.
     image_label: str
     image_help: str
+    is_scaled: bool = False  # whether its images are scaled to the size of the source image, and cut as it is
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -235,6 +262,7 @@ CONTROLS = AdapterList(
     image_help=mark(
         "The conditioning image of the first ControlNet, unless computed; scaled to the size of the image."
     ),
+    is_scaled=True,
     shares_image=True,
     first={
         "control": "slug",
@@ -262,10 +290,20 @@ REFERENCES = ImageList(
     image_label=mark("Reference image"),
     image_help=mark("What a prompt may refer to beside the image, for models that take reference images; of any size."),
 )
+REGIONS = ImageList(
+    limit=MAX_REGIONS,
+    image="region_mask",
+    image_label=mark("Region mask"),
+    image_help=mark(
+        "Where the prompt of the first region applies: white, whatever mask_polarity says; grey in part. Scaled to the "
+        "size of the image."
+    ),
+    is_scaled=True,
+)
 ADAPTER_LISTS = (CONTROLS, IP_ADAPTERS)
 LISTS_BY_SETTING = {adapters.setting: adapters for adapters in ADAPTER_LISTS}
-IMAGE_LISTS: Mapping[str, ImageList] = {**LISTS_BY_SETTING, "references": REFERENCES}
-"""All conditioning images by their role: the setting that lists their adapters, or what needs none."""
+IMAGE_LISTS: Mapping[str, ImageList] = {**LISTS_BY_SETTING, "references": REFERENCES, Region.SETTING: REGIONS}
+"""All conditioning images by their role: the setting that lists their adapters or regions, or what needs none."""
 IMAGE_LABELS = {
     name: f"{images.image_label} {number}" if number > 1 else images.image_label
     for images in IMAGE_LISTS.values()
@@ -273,6 +311,8 @@ IMAGE_LABELS = {
 }
 """The conditioning images of a request, by their names -> a label for people."""
 CONDITIONING_IMAGES = tuple(IMAGE_LABELS)
+SCALED_IMAGES = frozenset(name for images in IMAGE_LISTS.values() if images.is_scaled for name in images.images)
+"""The conditioning images that have the size of the source image."""
 IMAGE_PLACES = {name: (role, index) for role, images in IMAGE_LISTS.items() for index, name in enumerate(images.images)}
 """The name of a conditioning image -> its role, and its index there."""
 IMAGE_NAMES = {place: name for name, place in IMAGE_PLACES.items()}

@@ -1,7 +1,11 @@
-"""Conditioning images of a request: control images, image prompts and reference images, in canonical form."""
+"""Conditioning images of a request: control images, masks of regions, image prompts and reference images, in canonical
+form."""
 
 from __future__ import annotations
 
+import numpy as np
+
+from inpainting.core import masks
 from inpainting.core.codecs.colour import composite_on_white, to_8_bits, to_rgb8, to_srgb
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
@@ -14,6 +18,12 @@ def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
     No colour conversion: a depth map is no photo, and a control image computed from a photo has that photo's colours.
     """
     return CanonicalImage(resize_pixels(composite_on_white(to_rgb8(image), image), size))
+
+
+def prepare_region_mask(image: CanonicalImage, size: Size) -> CanonicalImage:
+    """Return 8-bit grey of the source image's `size`: 255 inside the region, 0 outside and where it is transparent."""
+    mask = masks.normalise(image, polarity=masks.MaskPolarity.WHITE_REPAINTS, size=size)
+    return CanonicalImage(mask[:, :, np.newaxis])
 
 
 def prepare_whole_image(image: CanonicalImage) -> CanonicalImage:

@@ -8,10 +8,10 @@ from types import MappingProxyType
 import numpy as np
 
 from inpainting.core import masks
-from inpainting.core.adapter_uses import CONTROLS
+from inpainting.core.adapter_uses import CONTROLS, REGIONS
 from inpainting.core.codecs import DecodedImage, IntakeLimits
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
-from inpainting.core.conditioning_images import prepare_control_image, prepare_whole_image
+from inpainting.core.conditioning_images import prepare_control_image, prepare_region_mask, prepare_whole_image
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import MaskPolarity
@@ -37,8 +37,8 @@ def build_request(
 
     mask: None repaints the whole image; with `outpaint`, the border alone; with the polarity
         `transparent_image_repaints`, where the image is transparent.
-    conditioning_images: by their names in `InpaintRequest`; a control image is scaled to the canvas. may_be_unchanged,
-        limits of the canvas: see `outpainting.extend`.
+    conditioning_images: by their names in `InpaintRequest`; those of SCALED_IMAGES are scaled to the canvas.
+    may_be_unchanged, limits of the canvas: see `outpainting.extend`.
     """
     canonical, pixels, placement = image.image, None, None
     has_mask = mask is not None or outpaint is not None or not polarity.needs_mask
@@ -76,8 +76,13 @@ def prepare_conditioning_images(
         warnings += decoded.warnings
         if name in CONTROLS.images:
             prepared[name] = prepare_control_image(decoded.image, size)
-            scaled = masks.scaling_note(decoded.image.size, size, noun=pmark("a file that was sent", "control image"))
-            warnings += [scaled] if scaled else []
+            noun = pmark("a file that was sent", "control image")
+        elif name in REGIONS.images:
+            prepared[name] = prepare_region_mask(decoded.image, size)
+            noun = pmark("a file that was sent", "region mask")
         else:
             prepared[name] = prepare_whole_image(decoded.image)
+            continue
+        scaled = masks.scaling_note(decoded.image.size, size, noun=noun)
+        warnings += [scaled] if scaled else []
     return prepared, warnings

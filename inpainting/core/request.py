@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from inpainting.core.adapter_uses import CONTROLS, ControlUse, IPAdapterUse, LoraUse
+from inpainting.core.adapter_uses import SCALED_IMAGES, ControlUse, IPAdapterUse, LoraUse
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Placement, Size
 from inpainting.core.image import CanonicalImage, Mask
@@ -22,14 +22,15 @@ __all__ = ["ControlUse", "IPAdapterUse", "InpaintRequest", "LoraUse", "PaintSett
 class InpaintRequest:
     """A source image, its mask ([height, width], uint8, 255 = repaint) and the settings.
 
-    Raises InvalidRequest for a mask of another shape or type, and for a mask or control image of another size.
+    Raises InvalidRequest for a mask of another shape or type, and for a mask, or one of
+    SCALED_IMAGES, of another size.
     """
 
     image: CanonicalImage
     mask: Mask
     settings: PaintSettings = field(default_factory=PaintSettings)
-    # By their names, see `AdapterList.images`. Control images have the size of the source image; one that is missing is
-    # computed from it, or is that of the first ControlNet. Image prompts have any size.
+    # By their names, see `ImageList.images`. Control images and masks of regions have the size of the source image; a
+    # control image that is missing is computed from it, or is that of the first ControlNet. The others have any size.
     conditioning_images: Mapping[str, CanonicalImage] = field(default_factory=dict)
     # Where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
     placement: Placement | None = None
@@ -53,7 +54,7 @@ class InpaintRequest:
                 field="mask",
             )
         for name, image in self.conditioning_images.items():
-            if name in CONTROLS.images and image.size != self.image.size:
+            if name in SCALED_IMAGES and image.size != self.image.size:
                 raise InvalidRequest(
                     sentence("{name} is {size}, image is {size_2}", name=name, size=image.size, size_2=self.image.size),
                     field=name,

@@ -8,7 +8,7 @@ from enum import StrEnum
 from types import UnionType
 from typing import Any, ParamSpec, get_args, get_origin, get_type_hints
 
-from inpainting.core.adapter_uses import ADAPTER_LISTS, LISTS_BY_SETTING, ControlUse, LoraUse
+from inpainting.core.adapter_uses import ADAPTER_LISTS, LISTS_BY_SETTING, ControlUse, LoraUse, Region
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import mark, sentence
 from inpainting.core.validation import check_count, check_range, check_slug, check_text
@@ -38,13 +38,17 @@ class ValueType(StrEnum):
     LORAS = "LoRAs"
     ADAPTERS = "adapters"
     """Entries of an `AdapterList`."""
+    REGIONS = "regions"
 
 
-LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.ADAPTERS})
+CATALOG_LISTS = frozenset({ValueType.SLUGS, ValueType.LORAS, ValueType.ADAPTERS})
 """Types of lists whose entries name catalog entries."""
+LISTS = CATALOG_LISTS | {ValueType.REGIONS}
+"""Types of lists."""
 LISTS_BY_ENTRY: Mapping[type, ValueType] = {
     str: ValueType.SLUGS,
     LoraUse: ValueType.LORAS,
+    Region: ValueType.REGIONS,
     **{adapters.use: ValueType.ADAPTERS for adapters in ADAPTER_LISTS},
 }
 
@@ -143,14 +147,15 @@ class Setting:
             self._check_entries(value)
 
     def _check_entries(self, entries: Sequence[Any]) -> None:
-        """Check a list whose entries the catalog knows by slug.
+        """Check the length of a list, and the names of entries that the catalog knows by slug.
 
         A ControlNet-Union may be used once for each type, an IP-Adapter any number of times, each with its image.
         """
         if self.max_length is not None:
             description = sentence("{name} has {count} entries", name=self.name, count=len(entries))
             check_count(self.name, len(entries), self.max_length, description)
-        if self.type is ValueType.ADAPTERS and LISTS_BY_SETTING[self.name].is_repeatable:
+        is_adapters = self.type is ValueType.ADAPTERS
+        if self.type not in CATALOG_LISTS or (is_adapters and LISTS_BY_SETTING[self.name].is_repeatable):
             return
         keys = [(entry.slug, entry.type) if isinstance(entry, ControlUse) else slug_of(entry) for entry in entries]
         for key in keys:

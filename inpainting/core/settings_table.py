@@ -21,10 +21,13 @@ from inpainting.core.adapter_uses import (
     LORA_WEIGHTS,
     MAX_CONTROLS,
     MAX_IP_ADAPTERS,
-    AdapterUse,
+    MAX_PROMPT_CHARACTERS,
+    MAX_REGIONS,
     ControlUse,
     IPAdapterUse,
+    ListEntry,
     LoraUse,
+    Region,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.metadata import KINDS_BY_CHOICE
@@ -42,7 +45,6 @@ from inpainting.core.setting import (
 )
 
 MAX_SEED = 2**63 - 1
-MAX_PROMPT_CHARACTERS = 10_000
 MAX_LORAS = 8
 MAX_EMBEDDINGS = 8
 SCHEDULERS = (
@@ -105,6 +107,18 @@ class PaintSettings:
         help=mark("What should not appear."),
         placeholder=mark("What should not"),
         ignored_when=UNGUIDED,
+    )
+    regions: tuple[Region, ...] = setting(
+        group=SettingGroup.PROMPT,
+        label=mark("Regions"),
+        help=mark(
+            "Parts of the image with a prompt of their own, each with a weight from 0 to 1; prompt is that of the "
+            "rest. region_mask_n is the mask of entry n. Where regions overlap, their prompts are averaged by weight."
+        ),
+        default=(),
+        max_length=MAX_REGIONS,
+        option="region",
+        auto_reason=mark("Regions have prompts"),
     )
     num_images: int = _result(
         label=mark("Images"),
@@ -562,8 +576,9 @@ class PaintSettings:
         return cls(**named)
 
 
-USES: dict[str, type[LoraUse | AdapterUse]] = {
+USES: dict[str, type[LoraUse | ListEntry]] = {
     "loras": LoraUse,
+    Region.SETTING: Region,
     **{adapters.setting: adapters.use for adapters in ADAPTER_LISTS},
 }
 """Settings that are lists of objects -> their class."""

@@ -182,7 +182,8 @@ class SettingsPlan(Resolution):
     @property
     def network_calls(self) -> int:
         """The number of calls of the network for one image, 0 without steps."""
-        return network_calls(self.settings.steps, self.settings.lanpaint_steps, self.ignored)
+        settings = self.settings
+        return network_calls(settings.steps, settings.lanpaint_steps, self.ignored, regions=settings.regions)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

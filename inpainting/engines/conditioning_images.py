@@ -8,9 +8,9 @@ from functools import partial
 from inpainting import families
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.specs import COMPUTED_CONTROLS, ControlImageKind, ModelSpec
-from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, REFERENCES, AdapterList
+from inpainting.core.adapter_uses import ADAPTER_LISTS, CONTROLS, REFERENCES, REGIONS, AdapterList, Region
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.image import CanonicalImage
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.sentences import Sentence, every, plural_sentence, sentence
 from inpainting.engines.base import Plan, SettingsPlan
 from inpainting.keepalive import run_in_thread
@@ -33,7 +33,8 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
     """Return the names of the conditioning images that the plan does not read, each with the reason.
 
     sent: the names of those that the request has.
-    Raises InvalidRequest where one is read and was not sent: `control_image_missing`, `ip_adapter_image_missing`.
+    Raises InvalidRequest where one is read and was not sent: `control_image_missing`, `ip_adapter_image_missing`,
+    `region_mask_missing`.
     """
     reasons: dict[str, str] = {}
     for adapters in ADAPTER_LISTS:
@@ -44,7 +45,7 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
             reasons |= ignored_control_images(plan, sent)
         else:
             reasons |= ignored_image_prompts(adapters, plan, sent)
-    return reasons | ignored_references(plan)
+    return reasons | ignored_references(plan) | ignored_region_masks(plan, sent)
 
 
 def compute_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:
@@ -252,3 +253,41 @@ def ignored_references(plan: SettingsPlan) -> dict[str, str]:
         else sentence("{label} models take no reference images", label=family.label)
     )
     return dict.fromkeys(REFERENCES.images[count:], reason)
+
+
+def ignored_region_masks(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
+    """Return the masks of no region that has an effect, each with the reason. See `ignored_images`."""
+    regions = plan.settings.regions
+    if not regions:
+        return dict.fromkeys(REGIONS.images, sentence("the request has no {setting}", setting=Region.SETTING))
+    if Region.SETTING in plan.ignored:
+        return dict.fromkeys(REGIONS.images, sentence("{engine} paints without regions", engine=plan.engine.name))
+    reasons: dict[str, str] = {
+        name: plural_sentence(
+            "the request has {count} region, and it is that of number {number}",
+            "the request has {count} regions, and it is that of number {number}",
+            count=len(regions),
+            number=number,
+        )
+        for number, name in enumerate(REGIONS.images, 1)
+        if number > len(regions)
+    }
+    for number, (name, region) in enumerate(zip(REGIONS.images, regions, strict=False), 1):
+        if not region.weight:
+            reasons[name] = sentence("the weight of region {number} is 0", number=number)
+        elif name not in sent:
+            raise InvalidRequest(
+                sentence("Region {number} needs a mask: send it as {name}.", number=number, name=name),
+                code="region_mask_missing",
+                field=name,
+            )
+    return reasons
+
+
+def masks_outside(images: Mapping[str, CanonicalImage], mask: Mask) -> dict[str, str]:
+    """Return the masks of regions among the images that mark nothing of what is repainted, each with the reason."""
+    return {
+        name: sentence("it marks nothing of what is repainted")
+        for name in REGIONS.images
+        if name in images and not images[name].pixels[:, :, 0][mask > 0].any()
+    }

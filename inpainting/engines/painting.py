@@ -10,7 +10,7 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.adapter_uses import CONTROLS
+from inpainting.core.adapter_uses import SCALED_IMAGES
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.compositing import composite, cut, cut_image
 from inpainting.core.errors import EngineFailed
@@ -180,11 +180,12 @@ def cut_out(plan: Plan) -> Plan:
     """Return the plan of the window alone, at `window.work`, with the conditioning images that are read.
 
     `include_shadow`, `mask_grow` and `mask_blur` are off: the mask is grown and, for a model that reads partial masks,
-    faded already. Control images are cut as the source image is; those of IP-Adapters are passed on whole.
+    faded already. Images of
+    SCALED_IMAGES are cut as the source image is; the others are passed on whole.
     """
     image, mask = cut(plan.request.image, faded_mask(plan), plan.window)
     images = {
-        name: cut_image(conditioning_image, plan.window) if name in CONTROLS.images else conditioning_image
+        name: cut_image(conditioning_image, plan.window) if name in SCALED_IMAGES else conditioning_image
         for name, conditioning_image in plan.images.items()
     }
     settings = replace(plan.settings, include_shadow=False, mask_grow=0, mask_blur=0)

@@ -29,7 +29,7 @@ from inpainting.core.settings_table import DEFAULT_STRENGTH, auto_reason, find_i
 from inpainting.core.shadows import find_shadow
 from inpainting.engines import registry
 from inpainting.engines.base import EngineDeclaration, ModelCatalog, Plan, Resolution, SettingsPlan
-from inpainting.engines.conditioning_images import ignored_images
+from inpainting.engines.conditioning_images import ignored_images, masks_outside
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
 from inpainting.engines.moderation import find_safety_checker
@@ -194,8 +194,8 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
 
     window: as it was planned before; None to plan it.
     Raises InvalidRequest: `mask_empty`; `mask_required` and `mask_full` where the engine needs something that is kept;
-    `too_much_to_paint` above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`;
-    `field_invalid` for an image that the output format cannot hold.
+    `too_much_to_paint` above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`,
+    `region_mask_missing`; `field_invalid` for an image that the output format cannot hold.
     """
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
     if request.enlarged_to is not None:
@@ -232,7 +232,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
             field="mask",
         )
     images = request.conditioning_images
-    unread = ignored_images(plan, images)
+    unread = masks_outside(images, mask) | ignored_images(plan, images)
     notes = (
         sentence("{name} was not read: {why}.", name=name, why=why) for name, why in unread.items() if name in images
     )
@@ -446,6 +446,8 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
             reasons["guidance_scale"] = sentence(
                 "The transformer of {label} was distilled without a guidance scale.", label=model.label
             )
+        if resolution.settings.regions:
+            reasons.setdefault("cache", sentence("The cache holds for one prompt, and the request has regions."))
         if is_trained_to_fill(model):
             reasons["lanpaint_steps"] = sentence("{label} was trained to fill a mask.", label=model.label)
     return reasons | dict.fromkeys(

@@ -12,7 +12,7 @@ from inpainting.core.settings_table import SETTINGS
 from inpainting.translation import translated
 
 WRITTEN_BY_TEMPLATE = frozenset(
-    {"prompt", "negative_prompt", "strength", "seed", "model", "loras", "embeddings", "controls"}
+    {"prompt", "negative_prompt", "regions", "strength", "seed", "model", "loras", "embeddings", "controls"}
     | {"ip_adapters", "safety_checker"}
 )
 """Settings that the template shows itself, always or with links; safety_checker_type shows whether the checker ran."""

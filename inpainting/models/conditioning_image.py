@@ -19,7 +19,7 @@ class WithImages(models.Manager["ConditioningImage"]):
 
 
 class ConditioningImage(models.Model):
-    """The conditioning image of an adapter: one entry of a setting that lists adapters."""
+    """The conditioning image of an adapter or the mask of a region: of one entry of a setting that lists them."""
 
     generation = models.ForeignKey(
         "inpainting.Generation", on_delete=models.CASCADE, related_name="conditioning_images"

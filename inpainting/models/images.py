@@ -226,7 +226,7 @@ class ReferenceImages(models.QuerySet["ReferenceImage"]):
 
 
 class ReferenceImage(PreviewedImage):
-    """A conditioning image: the input of a ControlNet or of an IP-Adapter; 8-bit RGB."""
+    """A conditioning image: 8-bit RGB, or the mask of a region, 8-bit grey."""
 
     objects = ReferenceImages.as_manager()
 

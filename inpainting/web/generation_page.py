@@ -87,7 +87,8 @@ def verb_of(generation: Generation) -> str:
         return "Enlarged"
     if generation.placement:
         return "Extended"
-    return "Painted" if generation.prompt and "prompt" not in generation.ignored else "Removed"
+    has_prompt = generation.prompt or generation.settings.get("regions")
+    return "Painted" if has_prompt and "prompt" not in generation.ignored else "Removed"
 
 
 DONE = {

@@ -9,7 +9,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
 from inpainting.catalog.specs import COMPUTED_CONTROLS
-from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, REFERENCES, AdapterList, entry_fields
+from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, REFERENCES, REGIONS, AdapterList, entry_fields
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.setting import Setting, ValueType
@@ -17,7 +17,7 @@ from inpainting.core.settings_table import SETTINGS
 from inpainting.translation import translated
 
 PLACED_BY_HAND = frozenset(
-    {"prompt", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
+    {"prompt", "regions", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
     | {adapters.setting for adapters in ADAPTER_LISTS}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
@@ -59,13 +59,14 @@ def form_constants() -> dict[str, Any]:
     """What the scripts of the editor know of the tables, as JSON.
 
     `adapter_lists` are described in `static/js/editor/form/adapter_lists.js`. `computed_controls` are the kinds of
-    control images that need no file, `references` the names of the reference images, and `max_margin` is the largest
-    margin of outpainting, in pixels.
+    control images that need no file, `references` and `region_masks` the names of these images, and `max_margin` is the
+    largest margin of outpainting, in pixels.
     """
     return {
         "adapter_lists": [adapter_list_constants(adapters) for adapters in ADAPTER_LISTS],
         "computed_controls": sorted(COMPUTED_CONTROLS),
         "references": REFERENCES.images,
+        "region_masks": REGIONS.images,
         "max_margin": next(row.range[1] for row in OUTPAINT_ROWS if row.range),
     }
 

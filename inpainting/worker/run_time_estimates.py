@@ -129,7 +129,8 @@ _newest_done = CompiledQuery(
 
 def workload_from(fields: Sequence[Any]) -> GenerationFeatures:
     painted, width, height, mask_bytes, made, ignored = fields
-    calls = network_calls(made["steps"], made.get("lanpaint_steps"), ignored)  # 0.1 stored no such setting
+    # 0.1 stored no such settings.
+    calls = network_calls(made["steps"], made.get("lanpaint_steps"), ignored, regions=made.get("regions", ()))
     return GenerationFeatures(painted, width * height, mask_bytes, made["num_images"], calls)
 
 

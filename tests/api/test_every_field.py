@@ -60,6 +60,7 @@ IMAGE = "an image"
 ALTERNATIVES: dict[str, Any] = {
     "prompt": "an orange cat",
     "negative_prompt": "grass",
+    "regions": json.dumps([{"prompt": "a blue boat", "weight": 0.9}]),
     "denoising_strength": "0.4",
     "seed": "8",
     "num_images": "2",
@@ -123,6 +124,7 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
     "masked_content": {"denoising_strength": "0.5"},
     "safety_checker_type": {"safety_checker": "true"},
     "embeddings": {"prompt": "a <cat>"},
+    "regions": {"region_mask": IMAGE},
     **{name: {"output_format": "webp"} for name in ("quality", "max_file_kilobytes")},
     **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
     "control_type": {"control": "all"},

@@ -11,6 +11,7 @@ from django.core.management import CommandError
 from numpy.typing import NDArray
 from skimage import data
 
+from inpainting.core.adapter_uses import Region
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.models import InferenceModel, Lora
 from tests.commands.running import inpaint
@@ -77,6 +78,22 @@ def test_an_editing_model_needs_no_mask_and_takes_reference_images(
     requests.clear()
     inpaint(folder / "images", "-o", folder / "edited", *words, *looks)
     assert [request.mask.all() for request in requests] == [True] * 3
+
+
+def test_regions_and_their_masks_reach_the_engine(requests: list[InpaintRequest], folder: Path) -> None:
+    (folder / "half.png").write_bytes(png(np.full((64, 96), 200, np.uint8)))
+    listed = ("--region", "a cat", "--region", "a boat:0.5")
+    masks = ("--region-mask", folder / "half.png", "--region-mask-2", folder / "look.png")
+    _, notes = one(folder, *listed, *masks)
+    (request,) = requests
+    assert request.settings.regions == (Region("a cat"), Region("a boat", 0.5))
+    assert int(request.conditioning_images["region_mask"].pixels[0, 0, 0]) == 200
+    assert request.conditioning_images["region_mask_2"].size == request.image.size
+    assert "The region mask is 90x70, the image 96x64" in notes
+    with pytest.raises(CommandError, match="Region 2 needs a mask: send it as region_mask_2"):
+        one(folder, *listed, *masks[:2])
+    _, notes = one(folder, *listed, *masks, "--engine", "quick-fill")
+    assert "--region changes nothing: quick-fill does not read it here." in notes
 
 
 @pytest.mark.django_db(transaction=True)  # they are painted by threads

@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 
 from inpainting.cli.options import add_setting_options, option_name, outpaint_from_options, settings_from_options
-from inpainting.core.adapter_uses import ControlUse, IPAdapterUse, LoraUse
+from inpainting.core.adapter_uses import ControlUse, IPAdapterUse, LoraUse, Region
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS, PaintSettings, find_setting
 
 WITHOUT_OPTION = {"step_down", "safety_checker"}
-NAMED_OTHERWISE = {"loras": "--lora", "embeddings": "--embedding", "safety_checker_type": "--safety-checker"}
+NAMED_OTHERWISE = {
+    "loras": "--lora",
+    "embeddings": "--embedding",
+    "regions": "--region",
+    "safety_checker_type": "--safety-checker",
+}
 
 
 @pytest.fixture
@@ -37,6 +42,9 @@ def example(row: Setting) -> tuple[list[str], Any]:
             return [option, "edges", option, "all,strength=0.5,start=0.1,end=0.9,type=depth"], uses
         case ValueType.ADAPTERS:
             return [option, "look", option, "faces:0.5"], (IPAdapterUse("look"), IPAdapterUse("faces", 0.5))
+        case ValueType.REGIONS:
+            regions = Region("a cat"), Region("at 10:30, (blue:1.2)", 0.5)
+            return [option, "a cat", option, "at 10:30, (blue:1.2):0.5"], regions
         case ValueType.SLUGS:
             return [option, "cat", option, "dog"], ("cat", "dog")
         case ValueType.CHOICE:

@@ -25,6 +25,7 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.files import fingerprint
+from tests.engines.diffusion import regional_reference
 from tests.engines.diffusion.pipelines import CPU, STEPS, denoised, ignore_step
 from tests.engines.diffusion.serving.batches import wait_until
 from tests.support import tiny_models
@@ -129,6 +130,17 @@ class FamilyContract:
         several = self.paint(model, self.request(num_images=3, guidance_scale=3.0), max_rows=32)
         for number, image in enumerate(several):
             assert_same_image(image, self.paint(model, self.request(seed=7 + number, guidance_scale=3.0))[0])
+
+    def test_regions_equal_a_loop_over_their_prompts_in_the_reference_pipeline(self, model: Any) -> None:
+        requested = regional_reference.two_regions(self.request(guidance_scale=3.0))
+        latents = regional_reference.denoised(model, requested)
+        network = getattr(model, self.network)
+        assert_equal(
+            latents,
+            regional_reference.reference_result(network, requested, lambda one: self.reference_result(model, one)),
+        )
+        difference = float((latents - denoised(model, requested)).abs().max())
+        assert difference > 5e-3, difference
 
     def test_equal_texts_are_encoded_once_and_others_apart(self, spec: ModelSpec, model: Any) -> None:
         size, calls = Size(64, 64), list[int]()

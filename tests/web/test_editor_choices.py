@@ -14,10 +14,10 @@ from django.test import Client
 
 from accounts.models import User
 from inpainting.catalog.specs import Source
-from inpainting.core.adapter_uses import ADAPTER_LISTS, REFERENCES
+from inpainting.core.adapter_uses import ADAPTER_LISTS, MAX_PROMPT_CHARACTERS, REFERENCES, REGIONS
 from inpainting.core.codecs.intake import HIGHEST_SIDE
 from inpainting.core.request import PaintSettings
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, RANGES, find_setting
+from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
 from tests.support.fakes import pretend_installed, pretend_missing
@@ -121,7 +121,8 @@ def test_every_number_and_text_has_the_limits_of_the_api(client: Client, alice: 
         field = re.search(rf'<input [^>]*name="{find_setting(name).public_name}"[^>]*>', page)
         assert field is not None, name
         assert f'min="{lowest:.0f}" max="{int(highest)}"' in field[0]
-    assert page.count(f'maxlength="{MAX_PROMPT_CHARACTERS}"') == 2
+    # The prompt, the negative prompt and the prompt of a region.
+    assert page.count(f'maxlength="{MAX_PROMPT_CHARACTERS}"') == 3
 
 
 def test_the_pages_name_the_model_and_its_settings(
@@ -184,6 +185,7 @@ def test_scripts_know_the_lists_of_adapters_and_the_largest_margin(client: Clien
             assert f'id="{row}-field"' in page
         assert f'id="{found["id"]}-add"' in page
     assert read["references"] == list(REFERENCES.images)
+    assert read["region_masks"] == list(REGIONS.images)
     assert all(f'id="{name.replace("_", "-")}-field"' in page for name in REFERENCES.images)
     assert read["max_margin"] == HIGHEST_SIDE
     assert read["computed_controls"] == ["canny", "inpaint"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +12,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
+from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.lanpaint import LanPaint
 from inpainting.engines.diffusion.schedule import Schedule
@@ -55,6 +56,8 @@ class DenoisingState:
     """Whether the source's latents are restored in the kept part although the network sees it in `masked_image`."""
     controlnets: tuple[ControlNetConditioning, ...] = ()
     image_prompts: ImagePrompts | None = None
+    regions: RegionalTexts | None = None
+    """None where the text is for the whole image."""
     references: tuple[torch.Tensor, ...] = ()
     """The latents of its reference images, [1, c, h, w] each, of models that take them."""
     pred_original_sample: torch.Tensor | None = None
@@ -64,6 +67,7 @@ class DenoisingState:
     group: StepGroup | None = None
     """The last group of which this image was the first."""
     _device_timesteps: torch.Tensor | None = None
+    _region_views: list[DenoisingState] = field(default_factory=list)
 
     @property
     def index(self) -> int:
@@ -119,14 +123,34 @@ class DenoisingState:
 
     @property
     def rows(self) -> int:
-        """Rows of the step batch in this step: two with guidance, else one."""
+        """Rows of its text in this step: two with guidance, else one."""
         return self.text.rows if self.is_guided_now else 1
+
+    @property
+    def all_rows(self) -> int:
+        """Rows of the step batch in this step: those of its text and of its regions."""
+        return sum(view.rows for view in self.views)
 
     @property
     def max_rows(self) -> int:
         """Rows of the step batch in any step from here on, at most."""
         is_guided_later = self.guided is None or self.index < self.guided.stop
-        return self.text.rows if is_guided_later else 1
+        return sum(view.text.rows if is_guided_later else 1 for view in self.views)
+
+    @property
+    def views(self) -> list[DenoisingState]:
+        """This image with each of its texts, as the network takes it in this step."""
+        if self.regions is not None and not self._region_views:
+            for text in self.regions.texts:
+                view = replace(self, text=text, regions=None, group=None, _region_views=[])
+                self._region_views.append(view)
+        for view in self._region_views:
+            view.latents, view.schedule = self.latents, self.schedule
+        return [self, *self._region_views]
+
+    def merged(self, predictions: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the prediction of this step, [rows, c, h, w], of those for each of `views`."""
+        return predictions[0] if self.regions is None else self.regions.mean(predictions)
 
     @property
     def is_guided_now(self) -> bool:

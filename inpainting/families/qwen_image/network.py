@@ -13,7 +13,6 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.reference_images import seen_images, seen_tokens
-from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
@@ -22,12 +21,26 @@ from inpainting.families.qwen_image import controlnet
 from inpainting.families.z_image.network import ZImage
 
 
+class QwenImageState(DenoisingState):
+    """A `DenoisingState` whose guidance keeps the length of each token."""
+
+    __slots__ = ()
+
+    def _guided(self, prediction: torch.Tensor) -> torch.Tensor:
+        if len(prediction) == 1:
+            return prediction
+        height, width = prediction.shape[-2:]
+        tokens = apply_guidance(pack(prediction), self.guidance)[:1]
+        return torch.as_tensor(FluxFillPipeline._unpack_latents(tokens, height, width, vae_scale_factor=1))
+
+
 class QwenImage(ZImage):
     """A loaded model of the family qwen-image: schedule and start of Z-Image, with other networks and guidance.
 
     It was not trained for inpainting either.
     """
 
+    state_class = QwenImageState
     before: ClassVar[str] = (
         "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
         "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n"
@@ -49,20 +62,9 @@ class QwenImage(ZImage):
     ) -> ControlNetConditioning:
         return controlnet.condition(network, self.transformer, control, request, codec, self.spec.label)
 
-    def start(
-        self, request: InpaintRequest, index: int, text: TextConditioning, codec: LatentCodec | None = None
-    ) -> tuple[DenoisingState, tuple[str, ...]]:
-        """Start an image as `LatentModel.start` describes. The window's sides are multiples of 16."""
-        state, notes = super().start(request, index, text, codec)
-        state.guidance_rescale = 0.0  # `apply_guidance` has rescaled it
-        return state, notes
-
     @torch.inference_mode()
     def predict(self, samples: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
-        """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer.
-
-        Both rows of a guided image are its guided prediction, which `DenoisingState.advance` leaves as it is.
-        """
+        """Predict as `LatentModel.predict` describes, always by torch: no other backend computes this transformer."""
         group, dtype = group_of(samples), self.transformer.dtype
         tokens, times = pack(group.model_input).to(dtype), group.timesteps / 1000
         embeds, mask = group.once(("text", dtype), lambda: self._texts_of(samples))
@@ -87,11 +89,7 @@ class QwenImage(ZImage):
                 controlnet_block_samples=None if added is None else [block[part] for block in added],
                 return_dict=False,
             )[0][:, :count]
-        velocities = torch.stack(answers).float().split([sample.rows for sample in samples])
-        rows = torch.cat(
-            [apply_guidance(velocity, sample.guidance) for sample, velocity in zip(samples, velocities, strict=True)]
-        )
-        velocity = FluxFillPipeline._unpack_latents(rows, height, width, vae_scale_factor=1)
+        velocity = FluxFillPipeline._unpack_latents(torch.stack(answers).float(), height, width, vae_scale_factor=1)
         return list(velocity.split([sample.rows for sample in samples]))
 
     def _texts_of(self, samples: Sequence[DenoisingState]) -> tuple[torch.Tensor, torch.Tensor | None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -57,11 +57,15 @@ class ChunkedPrompts(TokenizedPrompts):
     positive: Sequence[PromptChunks]
     negative: Sequence[PromptChunks] | None
     """None where there is no guidance."""
+    least_chunks: int = 1
 
     @property
     def chunk_count(self) -> int:
         """The number of chunks of the longest prompt; shorter prompts are padded with empty chunks."""
-        return max(len(chunks.tokens) for chunks in (*self.positive, *(self.negative or ())))
+        return max(self.least_chunks, *(len(chunks.tokens) for chunks in (*self.positive, *(self.negative or ()))))
+
+    def padded_to(self, chunk_count: int) -> Self:
+        return replace(self, least_chunks=chunk_count)
 
 
 class StableDiffusion(LatentModel):
@@ -118,8 +122,13 @@ class StableDiffusion(LatentModel):
             notes += more
         # The same embeddings for every text encoder.
         used = positive[0].embeddings | (negative[0].embeddings if negative else frozenset())
-        notes += self._ignored(settings, used)
-        return ChunkedPrompts(notes=tuple(notes), positive=positive, negative=negative)
+        unused = tuple(
+            f"The embedding {slug} is not used: “{placeholder(slug)}” is in no prompt that the model reads."
+            for slug in settings.embeddings
+            if slug not in used
+        )
+        notes += self._ignored(settings)
+        return ChunkedPrompts(notes=tuple(notes), unused=unused, positive=positive, negative=negative)
 
     def _tokenize(
         self, field: str, prompt: str, vectors: Sequence[EmbeddingVectors]
@@ -136,7 +145,7 @@ class StableDiffusion(LatentModel):
         tokens = MAX_CHUNKS * (self.encoders[0][0].model_max_length - 2)
         return chunks, [*notes, too_long(field, tokens, unread)]
 
-    def _ignored(self, settings: PaintSettings, used_embeddings: Collection[str]) -> Iterator[str]:
+    def _ignored(self, settings: PaintSettings) -> Iterator[str]:
         """Yield notes about settings that have no effect."""
         if self.is_guidance_distilled:
             if settings.negative_prompt:
@@ -145,9 +154,6 @@ class StableDiffusion(LatentModel):
                 yield f"{DISTILLED} guidance_start and guidance_end changed nothing."
             if settings.guidance_rescale:
                 yield f"{DISTILLED} guidance_rescale changed nothing."
-        for slug in settings.embeddings:
-            if slug not in used_embeddings:
-                yield f"The embedding {slug} is not used: “{placeholder(slug)}” is in no prompt that the model reads."
 
     # Encode
 

@@ -43,6 +43,7 @@ class ZImage(FlowModel):
     """
 
     splits_rows = True
+    state_class: ClassVar[type[DenoisingState]] = DenoisingState
     before: ClassVar[str] = "<|im_start|>user\n"
     """The text of Qwen's chat template before a prompt. The template in a model's files is a program and is not run."""
     after: ClassVar[str] = "<|im_end|>\n<|im_start|>assistant\n"
@@ -111,7 +112,7 @@ class ZImage(FlowModel):
         guided = schedulers.steps_within(len(schedule), settings.guidance_start, settings.guidance_end)
         if self.is_guided(settings) and not guided:
             notes = (*notes, schedulers.NONE_GUIDED)
-        state = DenoisingState(
+        state = self.state_class(
             latents=begun.latents,
             text=text,
             # The pipeline of diffusers counts guidance from 0: its scale is lower by 1.

@@ -39,6 +39,7 @@ import { Toolbox } from "editor/tools/toolbox"
 import { Filmstrip } from "editor/flow/filmstrip"
 import { Compare } from "editor/view/compare"
 import { Hole } from "editor/view/hole"
+import { RegionLayers } from "editor/view/region_layers"
 import { WindowOutline, marked } from "editor/view/window_outline"
 import { MaskView } from "editor/view/mask_view"
 import { MODES } from "editor/view/overlay"
@@ -78,6 +79,7 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
     compare.place(viewport, photo, store.view.frame)
     hole.place()
     windowOutline.place()
+    regionLayers.place()
     toolbox.redraw()
   },
   onDrawn() {
@@ -89,6 +91,7 @@ const mask = new MaskView({ surface: $("surface"), photo: $("photo-canvas"), ove
   onError: refresh,
 })
 const hole = new Hole({ bar: $("hole-bar"), shimmer: $("shimmer"), zoom: $("zoom"), dock: $("settings"), editor: root }, mask)
+const regionLayers = new RegionLayers($("region-layers"), mask)
 const windowOutline = new WindowOutline($("window-outline"), mask)
 const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
@@ -102,6 +105,7 @@ const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "ca
 })
 const settingsForm = new SettingsForm($("settings"), {
   tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
+  currentMask: () => paintedMask(255),
 })
 const prompts = new PromptHistory($("prompt"))
 const scale = new Scale({ field: $("scale"), time: $("scale-time") }, { limits: limits.photo, planUrl: /** @type {string} */ ($("settings").dataset.planUrl) })
@@ -137,11 +141,7 @@ const batch = new BatchMask({ bar: $("batch-bar"), text: $("batch-text"), use: $
   fit: () => mask.fit(),
   take: /** @returns {Promise<void>} */ (photo) => photos.take(photo),
   takeMask: /** @returns {Promise<void>} */ (file, repaints) => photos.takeMask(file, repaints),
-  /** @returns {Promise<Blob | null>} */
-  async painted() {
-    await mask.drawn()
-    return photos.photo && mask.coverage() > 0 ? mask.png() : null
-  },
+  painted: () => paintedMask(0),
 })
 const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
@@ -269,6 +269,7 @@ function refresh() {
   strength.refresh(settingsForm.reads("denoising_strength"))
   hole.place()
   showWindow()
+  regionLayers.show(isEditing() ? settingsForm.regionLayers : [], photos.photo ?? null)
   toolbox.refresh() // and with it the state of the commands
   $("change-photo").disabled = !photos.photo
   queue.shown = store.document.generation
@@ -322,6 +323,12 @@ async function tellMarked() {
   const { photo } = photos
   const found = photo && (await marked(mask, photo))
   if (photo === photos.photo) settingsForm.marked = found
+}
+
+/** A file of the mask; null where nothing is marked. @param {0 | 255} marked  the grey of what is marked @returns {Promise<Blob | null>} */
+async function paintedMask(marked) {
+  await mask.drawn()
+  return photos.photo && mask.coverage() > 0 ? mask.png(marked) : null
 }
 
 /** An outpainting has a window of its own, which is not known before it is planned. */

@@ -13,9 +13,9 @@ from rest_framework.request import Request
 
 from inpainting.api.compat import fastapi
 from inpainting.api.parsers import body_of
-from inpainting.core.adapter_uses import CONTROL_STRENGTHS
+from inpainting.core.adapter_uses import CONTROL_STRENGTHS, MAX_PROMPT_CHARACTERS
 from inpainting.core.geometry import Size
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS, MAX_SEED, RANGES
+from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.core.upscaling import MAX_SIDE
 
 M = TypeVar("M", bound=BaseModel)

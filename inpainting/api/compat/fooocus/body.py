@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from inpainting.api.compat import fastapi
-from inpainting.core.settings_table import MAX_PROMPT_CHARACTERS
+from inpainting.core.adapter_uses import MAX_PROMPT_CHARACTERS
 from inpainting.segmenters.base import MAX_WORDS_CHARACTERS
 
 NO_IMAGE = ("", "None", "none", "null", "string")

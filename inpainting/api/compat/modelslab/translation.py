@@ -28,6 +28,7 @@ from inpainting.api.images import URL, ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
+from inpainting.core.adapter_uses import MAX_PROMPT_CHARACTERS
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
@@ -35,7 +36,7 @@ from inpainting.core.inputs import build_request, prepare_conditioning_images, u
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
-from inpainting.core.settings_table import ALGORITHM_SPELLINGS, MAX_PROMPT_CHARACTERS
+from inpainting.core.settings_table import ALGORITHM_SPELLINGS
 from inpainting.core.upscaling import Upscale
 from inpainting.core.validation import abbreviate
 from inpainting.engines import registry

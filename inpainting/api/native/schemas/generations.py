@@ -36,7 +36,7 @@ SOURCE_BOX = "Outpainting: left, top, right and bottom of the image in the resul
 def type_of_value(row: Setting) -> Any:
     """The type of a resolved setting in an answer."""
     hint = get_type_hints(PaintSettings)[row.name]
-    if row.type not in (ValueType.LORAS, ValueType.ADAPTERS):
+    if row.type not in (ValueType.LORAS, ValueType.ADAPTERS, ValueType.REGIONS):
         return hint
     use = get_args(hint)[0]
     fields: dict[str, Any] = {name: (kind, ...) for name, kind in get_type_hints(use).items() if name != "SETTING"}

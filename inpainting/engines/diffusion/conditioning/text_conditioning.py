@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 
@@ -11,15 +12,21 @@ import torch
 class TokenizedPrompts:
     """A request's prompts, tokenised once. Each family adds the token ids in its own form.
 
-    notes: sentences for the metadata about words that the model does not read.
+    notes: sentences for the metadata about words that the model does not read. unused: about embeddings that are in
+    neither prompt.
     """
 
     notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     @property
     def chunk_count(self) -> int:
         """Chunks of text that the network takes. Samples with equal counts may share a step batch."""
         return 1
+
+    def padded_to(self, chunk_count: int) -> Self:
+        """Return the prompts with at least so many chunks of text."""
+        return self
 
 
 def too_long(field: str, tokens: int, unread: str) -> str:

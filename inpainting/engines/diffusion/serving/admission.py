@@ -12,7 +12,7 @@ from inpainting import families
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence
-from inpainting.engines.diffusion import previews
+from inpainting.engines.diffusion import previews, regional_prompts
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
@@ -95,7 +95,8 @@ class Admission:
         if model is None:
             return True
         batch = self.workload.find_batch(model, key)
-        if batch is not None and not self._has_room(batch, model.rows_for(job.request.settings)):
+        prompts = 1 if job.prompts is None else len(job.prompts.prompts)
+        if batch is not None and not self._has_room(batch, prompts * model.rows_for(job.request.settings)):
             return False
         with self.watchdog.deadline(LOADING_SECONDS):
             return self.cache.prepare_adapters(job.adapters, model, in_use)
@@ -140,6 +141,7 @@ class Admission:
         codec = model.codec(job.vae, job.backend)
         state, notes = model.start(job.request, index, text, codec)
         state.controlnets, state.image_prompts = job.controlnets or (), job.image_prompts
+        state.regions = job.regions
         job.add_notes(*notes)
         steps = len(state.timesteps)
         idle = [network.slug for network in state.controlnets if not network.applies_in(steps)]
@@ -154,9 +156,9 @@ class Admission:
 
     def _encode(self, job: Job, model: LatentModel, chunk_count: int) -> TextConditioning:
         """Encode the text and choose the backend: one backend computes all steps of all images of a job."""
-        job.text = model.with_image_prompts(model.encode_request(job.prompts, job.request), job.image_prompts)
-        if job.prompts is not None:
-            job.add_notes(*job.prompts.notes)
+        prompts = job.prompts or regional_prompts.tokenize(model, job.request)
+        job.text, job.regions = prompts.encode(model, job.image_prompts)
+        job.add_notes(*prompts.notes)
         if not job.needs_torch:
             backends, loras, in_use = self.workload.backends, job.adapters.loras, self.workload.in_use()
             job.backend = backends.select(model, job.size, loras, chunk_count, in_use=in_use)

@@ -23,11 +23,13 @@ from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTERS, ActiveAdapters
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
-from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.first_block_cache import THRESHOLDS
 from inpainting.engines.diffusion.latent_model import LatentModel
+from inpainting.engines.diffusion.regional_prompts import RequestPrompts
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.networks.device.hardware import FiniteCheck
 
@@ -69,9 +71,11 @@ class Job:
     is_done: bool = False
     backend: Backend = TORCH
     """Computes all steps of all its images."""
-    prompts: TokenizedPrompts | None = None
+    prompts: RequestPrompts | None = None
     text: TextConditioning | None = None
     """Encoded when its first image starts."""
+    regions: RegionalTexts | None = None
+    """Encoded with `text`; None where it has no regions."""
     vae: Any | None = None
     """Replaces the model's own VAE for all its images."""
     controlnets: tuple[ControlNetConditioning, ...] | None = None
@@ -83,7 +87,7 @@ class Job:
     steps_total: int = 0
     previewed_at: float = 0.0
     _read_with: weakref.ref[LatentModel] | None = None
-    """The model that `prompts`, `text`, `controlnets`, `image_prompts` and `backend` belong to."""
+    """The model that `prompts`, `text`, `regions`, `controlnets`, `image_prompts` and `backend` belong to."""
     _fingerprint: int = 0
 
     def use(self, model: LatentModel) -> None:
@@ -92,7 +96,7 @@ class Job:
             return
         if self.text is not None and self._fingerprint != model.fingerprint:
             self.add_notes(FILES_REPLACED)
-        self.prompts = self.text = self.controlnets = self.image_prompts = None
+        self.prompts = self.text = self.regions = self.controlnets = self.image_prompts = None
         self.backend = TORCH
         self._read_with, self._fingerprint = weakref.ref(model), model.fingerprint
 
@@ -103,8 +107,10 @@ class Job:
     @property
     def cache_level(self) -> str | None:
         """The key of `first_block_cache.THRESHOLDS`; None where all blocks run in each step."""
-        level = self.request.settings.cache
-        return level if level in THRESHOLDS and families.get(self.spec.family).caches_blocks else None
+        settings = self.request.settings
+        if settings.regions or not families.get(self.spec.family).caches_blocks:
+            return None  # the cache holds for one text
+        return settings.cache if settings.cache in THRESHOLDS else None
 
     @property
     def needs_torch(self) -> bool:
@@ -212,4 +218,4 @@ class StepBatch:
 
 def count_rows(samples: Iterable[InFlightSample]) -> int:
     """Rows of their next step."""
-    return sum(sample.state.rows for sample in samples)
+    return sum(sample.state.all_rows for sample in samples)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inpainting import metrics
 from inpainting.engines.base import Step
+from inpainting.engines.diffusion import regional_prompts
 from inpainting.engines.diffusion.denoising import advance
 from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.previews import Due, Preview, previews_of
@@ -114,7 +115,7 @@ class StepExecutor:
         timer = self.hardware.timer()
         batch.model.loras.activate(batch.adapters.loras)
         with self._block_cache(batch, samples):
-            predictions = batch.model.predict([sample.state for sample in samples], batch.backend)
+            predictions = regional_prompts.predict(batch.model, [sample.state for sample in samples], batch.backend)
         timer.stop()
         byte_count = self.hardware.peak_bytes() - before if measures_memory else 0
         self._measured.append(MeasuredStep(batch.model.spec.slug, batch.tuner, rows, timer, byte_count))

@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from weakref import WeakKeyDictionary
 
+from inpainting.engines.diffusion import regional_prompts
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.reference_images import reference_sizes
 from inpainting.engines.diffusion.latent_model import LatentModel
@@ -50,7 +51,7 @@ class Workload:
             job.use(model)
             if job.prompts is None:
                 vectors = model.embedding_vectors(job.embeddings) if job.embeddings else ()
-                job.prompts = model.tokenize(job.request.settings, vectors)
+                job.prompts = regional_prompts.tokenize(model, job.request, vectors)
             chunk_count = job.prompts.chunk_count
             backend = self._next_backend(job, model, chunk_count).name
         references = reference_sizes(job.request)

@@ -12,6 +12,7 @@ import { Embeddings } from "editor/form/embeddings"
 import { Loras } from "editor/form/loras"
 import { Plan } from "editor/form/plan"
 import { ReferenceImages } from "editor/form/reference_images"
+import { Regions } from "editor/form/regions"
 import { taskOf } from "editor/form/tasks"
 import { gettext, ngettext, number } from "text"
 
@@ -22,7 +23,7 @@ import { gettext, ngettext, number } from "text"
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
 /** @typedef {{name: string, label: string, missing: string | boolean, reads_prompt: boolean}} Engine */
 /** What is entered, by the names of the API; images as {picture: id, name}.
- *  @typedef {{task?: import("editor/form/tasks").Task, engine?: string, model?: string | null, prompt?: string, loras?: import("editor/form/loras").Lora[],
+ *  @typedef {{task?: import("editor/form/tasks").Task, engine?: string, model?: string | null, prompt?: string, loras?: import("editor/form/loras").Lora[], regions?: import("editor/form/regions").Region[],
  *    safety_checker?: boolean, safety_checker_type?: string} & Record<string, unknown>} Settings */
 /** The form by the names of its inputs; `safety_checker_type`: where a checker is installed.
  *  @typedef {HTMLFormElement & {engine: HTMLSelectElement, prompt: HTMLTextAreaElement, denoising_strength: HTMLInputElement,
@@ -44,6 +45,7 @@ export class SettingsForm {
   #adapterLists
   #adapterRows
   #references
+  #regions
   /** @type {import("editor/view/window_outline").Marked | null} */
   #marked = null
   #isFilling = false
@@ -51,14 +53,14 @@ export class SettingsForm {
 
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
-   * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls, references}.
-   * `tasks`: which task is chosen. `onChange` is called when the form or what the plan says of it has changed.
+   * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls, references, region_masks}.
+   * `currentMask` makes a file of the mask, see `Regions`. `tasks`: which task is chosen. `onChange` is called when the form or what the plan says of it has changed.
    * @param {Form} form
    * @param {{tasks: import("editor/form/tasks").Tasks, engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
-   *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void,
-   *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[], references: string[]}}} options
+   *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void, currentMask: () => Promise<Blob | null>,
+   *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[], references: string[], region_masks: string[]}}} options
    */
-  constructor(form, { tasks, engines, adapters, plan, limits, constants, onChange }) {
+  constructor(form, { tasks, engines, adapters, plan, limits, constants, currentMask, onChange }) {
     this.#form = form
     this.#tasks = tasks
     this.#inputs = [.../** @type {NodeListOf<Input>} */ (form.querySelectorAll("[data-setting]"))]
@@ -70,6 +72,7 @@ export class SettingsForm {
     this.#adapterLists = new AdapterLists(constants.adapter_lists)
     this.#adapterRows = constants.adapter_lists.map((list) => new AdapterRows(list, options))
     this.#references = new ReferenceImages(constants.references, options)
+    this.#regions = new Regions(constants.region_masks, { currentMask, onChange: options.onChange })
     form.addEventListener("input", ({ target }) => {
       /** @type {Element} */ (target).removeAttribute("aria-invalid")
       this.#showChoices()
@@ -136,28 +139,34 @@ export class SettingsForm {
       model: this.#modelOf(this.#plan.latest.engine) ?? null,
       loras: this.#loras.chosen,
       ...(moderation && { safety_checker: true, safety_checker_type: moderation }),
+      ...(this.#regions.entered.length && { regions: this.#regions.entered }),
       ...this.#keptImages,
     }
   }
 
-  /** What can be kept for another time: all but the prompt and the images, as `fill` takes it. @returns {Settings} */
+  /** The masks of regions with their colours. */
+  get regionLayers() {
+    return this.#regions.layers
+  }
+
+  /** What can be kept for another time: all but the prompts and the images, as `fill` takes it. @returns {Settings} */
   get reusable() {
-    const others = Object.entries(this.entered()).filter(([name]) => name !== "prompt" && !(name in this.#keptImages))
+    const others = Object.entries(this.entered()).filter(([name]) => !["prompt", "regions"].includes(name) && !(name in this.#keptImages))
     return Object.fromEntries(others)
   }
 
-  /** Fills in what `reusable` gave; the prompt and the images stay. @param {object} settings Settings */
+  /** Fills in what `reusable` gave; the prompts and the images stay. @param {object} settings Settings */
   async reuse(settings) {
-    await this.fill({ task: this.#tasks.current, ...settings, ...this.#keptImages, prompt: this.#form.elements.prompt.value })
+    await this.fill({ task: this.#tasks.current, ...settings, ...this.#keptImages, regions: this.#regions.entered, prompt: this.#form.elements.prompt.value })
   }
 
-  /** @returns {FormImage[]} */
+  /** @returns {(FormImage | import("editor/form/regions").MaskPlace)[]} */
   get #images() {
     return this.#imageRows.flatMap(({ images }) => /** @type {FormImage[]} */ (images))
   }
 
   get #imageRows() {
-    return [...this.#adapterRows, this.#references]
+    return [...this.#adapterRows, this.#references, this.#regions]
   }
 
   get #keptImages() {
@@ -187,9 +196,9 @@ export class SettingsForm {
   problem() {
     /** @type {Input[]} */
     const wrong = this.#inputs.filter((input) => !input.checkValidity())
-    if (this.#loras.invalid) wrong.push(this.#loras.invalid)
+    for (const input of [this.#loras.invalid, this.#regions.invalid]) if (input) wrong.push(input)
     for (const input of wrong) input.setAttribute("aria-invalid", "true")
-    const place = /** @type {Input | FormImage | undefined} */ (wrong[0] ?? this.#images.find((image) => image.problem))
+    const place = /** @type {Input | FormImage | undefined} */ (wrong[0] ?? this.#images.find((image) => image instanceof ImageZone && image.problem))
     if (!place) return ""
     openSections(place instanceof ImageZone ? place.root : place)
     place.focus()
@@ -202,6 +211,7 @@ export class SettingsForm {
     const requested = this.#adapterLists.inRows(/** @type {Settings} */ (request))
     this.#tasks.current = taskOf(requested)
     this.#isFilling = true // the form is not whole yet
+    this.#regions.fill(requested.regions ?? [])
     try {
       for (const image of this.#images) await image.fill(/** @type {import("editor/form/conditioning_image").Kept | undefined} */ (requested[image.image]))
     } finally {
@@ -289,6 +299,7 @@ export class SettingsForm {
     }
     const moderation = this.#form.safety_checker_type?.value
     if (moderation) Object.assign(values, { safety_checker: "true", safety_checker_type: moderation })
+    if (this.#regions.chosen.length) values.regions = JSON.stringify(this.#regions.chosen)
     if (this.#loras.chosen.length) values.loras = JSON.stringify(this.#loras.chosen)
     const embeddings = this.#embeddings.usedIn(`${this.#prompt} ${values.negative_prompt ?? ""}`)
     if (embeddings.length) values.embeddings = JSON.stringify(embeddings)
@@ -346,6 +357,7 @@ export class SettingsForm {
       section.classList.toggle("unread", unread)
     }
     showText("ignored-reason", ignored.prompt ?? "")
+    this.#regions.ignored = ignored.regions ?? ""
     /** @param {string} place */
     const reasonsAt = (place) => {
       const greyed = this.#inputs.filter((input) => input.disabled && input.getAttribute("aria-describedby") === place && !isHidden(input))
@@ -403,7 +415,7 @@ export class SettingsForm {
     /** @param {Input} input */
     const isSet = (input) => input.name !== "prompt" && !input.disabled && input.value.trim() && !isDefault(input)
     const moderation = this.#form.safety_checker_type?.value ? [gettext("Safety checker")] : []
-    const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...moderation]
+    const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...this.#regions.labels, ...moderation]
     $("more-set").textContent = labels.join(" · ")
     if (!this.#isFilling) this.#onChange()
   }

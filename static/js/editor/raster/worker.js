@@ -23,7 +23,7 @@ const PHOTO_KEPT_MS = 60_000 // its pixels take 4 bytes each
 /** @typedef {{type: "show", keep: number, added: import("../document/operations.js").Operation[], count: number}
  *   | {type: "begin", operation: Growing} | {type: "extend", points: import("../document/operations.js").Points}
  *   | {type: "end"} | {type: "cancel"} | {type: "view", view: import("./drawing.js").View}} Change  for the drawing's method of that name */
-/** @typedef {{type: "png"} | {type: "at", x: number, y: number} | {type: "specks"} | {type: "thumbnail", side: number}
+/** @typedef {{type: "png", marked: 0 | 255} | {type: "at", x: number, y: number} | {type: "specks"} | {type: "thumbnail", side: number}
  *   | {type: "inspect", file: Blob, known: import("./polarity.js").Repaints | null}} Question */
 /** @typedef {{id: number} & (Open | Change | Question)} Message */
 /** @typedef {{type: "image", id: string, blob: Blob | null}} Answer */
@@ -42,7 +42,8 @@ const turns = new MessageChannel() // unlike setTimeout, without a pause
 const images = new Map() // id -> {promise, resolve} of a file or null
 
 const QUESTIONS = {
-  png: () => png(drawing.mask),
+  /** @param {{marked: 0 | 255}} message */
+  png: ({ marked }) => png(drawing.mask, marked),
   /** @param {{x: number, y: number}} point */
   at: ({ x, y }) => drawing.mask.at(Math.floor(x), Math.floor(y)),
   specks: () => ({ covered: drawing.mask.coverage, ...specks(drawing.mask) }),

@@ -221,9 +221,10 @@ export class MaskView {
     return this.#ask({ type: "at", x, y })
   }
 
-  /** The mask as the API takes it: a PNG of the photo's size, white kept, black repainted. @returns {Promise<Blob>} */
-  png() {
-    return this.#ask({ type: "png" })
+  /** The mask as a PNG of the photo's size. @param {0 | 255} marked  the grey of what is repainted; 0 as the API takes a mask
+   *  @returns {Promise<Blob>} */
+  png(marked = 0) {
+    return this.#ask({ type: "png", marked })
   }
 
   /** A copy of the mask of at most `side` pixels: black where it repaints, clear elsewhere.

@@ -1,0 +1,103 @@
+"""The prompts of a request and of its regions on their way to the network; `regional_texts` has the formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from inpainting.core.adapter_uses import REGIONS
+from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.backends.torch import TORCH, Backend
+from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
+from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
+from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
+from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
+from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.latent_model import LatentModel
+from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RequestPrompts:
+    """The prompts of a request that have an effect, tokenised: the first one, and those of the other regions.
+
+    requests: the request with each prompt. weights: see `weights_of`.
+    """
+
+    requests: tuple[InpaintRequest, ...]
+    prompts: tuple[TokenizedPrompts, ...]
+    weights: NDArray[np.float32]
+
+    @property
+    def chunk_count(self) -> int:
+        """See `TokenizedPrompts`; of the longest prompt, as all of them take the step together."""
+        return max(prompts.chunk_count for prompts in self.prompts)
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences for the metadata. An embedding is unused where it is in none of the prompts."""
+        unused = set.intersection(*(set(prompts.unused) for prompts in self.prompts))
+        notes = [note for prompts in self.prompts for note in prompts.notes]
+        return [*dict.fromkeys(notes), *(note for note in self.prompts[0].unused if note in unused)]
+
+    def encode(
+        self, model: LatentModel, image_prompts: ImagePrompts | None
+    ) -> tuple[TextConditioning, RegionalTexts | None]:
+        """Return the text of the first prompt, and what the others add to it; None without others."""
+        count = self.chunk_count
+        text, *others = (
+            model.with_image_prompts(model.encode_request(prompts.padded_to(count), request), image_prompts)
+            for prompts, request in zip(self.prompts, self.requests, strict=True)
+        )
+        if not others:
+            return text, None
+        weights = torch.from_numpy(self.weights)[:, None].to(model.hardware.device)
+        return text, RegionalTexts(tuple(other.prompt_only for other in others), weights)
+
+
+def tokenize(model: LatentModel, request: InpaintRequest, vectors: Sequence[EmbeddingVectors] = ()) -> RequestPrompts:
+    """Tokenize the prompts of a request that have an effect. vectors: as `LatentModel.tokenize` takes them."""
+    weights = weights_of(request)
+    texts = [request.settings.prompt, *(region.prompt for region in request.settings.regions)]
+    effective = [number for number, share in enumerate(weights) if share.any()]
+    requests = tuple(
+        replace(request, settings=replace(request.settings, prompt=texts[number])) if number else request
+        for number in effective
+    )
+    prompts = tuple(model.tokenize(one.settings, vectors) for one in requests)
+    return RequestPrompts(requests, prompts, weights[effective])
+
+
+def weights_of(request: InpaintRequest) -> NDArray[np.float32]:
+    """Return the weights of the prompt and of each region, [1 + regions, h, w] in latent pixels, which add up to 1.
+
+    The mask of a region is averaged over each latent pixel. A region without a mask has no effect.
+    """
+    size, regions = request.image.size, request.settings.regions
+    weights = np.zeros((1 + len(regions), size.height // VAE_SCALE_FACTOR, size.width // VAE_SCALE_FACTOR), np.float32)
+    cells = (weights.shape[1], VAE_SCALE_FACTOR, weights.shape[2], VAE_SCALE_FACTOR)
+    for number, (name, region) in enumerate(zip(REGIONS.images, regions, strict=False), 1):
+        if (mask := request.conditioning_images.get(name)) is not None:
+            share = mask.pixels[:, :, 0].astype(np.float32) / np.float32(255)
+            weights[number] = region.weight * share.reshape(cells).mean((1, 3))
+    weights[0] = np.maximum(0, 1 - weights[1:].sum(0))
+    return weights / weights.sum(0)
+
+
+def predict(model: LatentModel, states: Sequence[DenoisingState], backend: Backend = TORCH) -> list[torch.Tensor]:
+    """Return the network's prediction for each image's step, [rows, c, h, w], as `LatentModel.predict` does, with the
+    prompts of its regions.
+
+    The prompts share a call of the network where it can split its rows when memory is short, and else have one each.
+    """
+    views = [view for state in states for view in state.views]
+    is_together = len(views) == len(states) or (model.splits_rows and model.rows_per_call is None)
+    if is_together:
+        predictions = iter(model.predict(views, backend))
+    else:
+        predictions = (model.predict([view], backend)[0] for view in views)
+    return [state.merged([next(predictions) for _ in state.views]) for state in states]
