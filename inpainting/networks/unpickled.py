@@ -62,14 +62,14 @@ def patch_in(patch: str, head: str) -> dict[str, Any]:
 
 
 def weights_in(path: str) -> dict[str, Any]:
-    """Return the tensors of a network."""
+    """Return the tensors of a network, without those of whole numbers, which are positions and counters."""
     found = read(path)
     for key in NETWORKS:
         if isinstance(found.get(key), dict):
             found = found[key]
             break
     tensors = {name: value for name, value in found.items() if isinstance(name, str) and is_float(value)}
-    if not tensors or len(tensors) < len(found):
+    if not tensors or any(name not in tensors and not is_counter(value) for name, value in found.items()):
         refuse(path, "it holds something else than the weights of a network by name")
     cut = len(PARALLEL) if all(name.startswith(PARALLEL) for name in tensors) else 0
     return {name[cut:]: tensor.contiguous().clone() for name, tensor in tensors.items()}
@@ -91,6 +91,12 @@ def is_float(value: object) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16, torch.float32)
+
+
+def is_counter(value: object) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.dtype in (torch.int64, torch.int32)
 
 
 def refuse(path: str, reason: str) -> NoReturn:

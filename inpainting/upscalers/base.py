@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,8 @@ class Tiling:
     """Pixels of the output on each side of a border over which two tiles fade into each other; less than the margin."""
     multiple: int = 1
     """The sides of inputs are multiples of this."""
+    padding: Literal["edge", "reflect"] = "edge"
+    """How inputs are continued to such sides: their last pixels are repeated or mirrored."""
     is_fixed: bool = False
     """Whether every input is `side` x `side`."""
 

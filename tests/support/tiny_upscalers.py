@@ -11,12 +11,26 @@ from numpy.typing import NDArray
 
 from inpainting.families.rrdbnet import RRDBNetSizes, rrdbnet_shapes
 from inpainting.families.srvgg import SRVGGSizes, srvgg_shapes
+from inpainting.families.super_resolution import Reconstruction, Upsampler
+from inpainting.families.swinir import SwinIRSizes, swinir_shapes
 
 Array = NDArray[np.float64]
 Weights = dict[str, NDArray[np.float32]]
 X2 = RRDBNetSizes(features=8, growth=4, blocks=2, doublings=2, unshuffle=2)
 X4 = RRDBNetSizes(features=8, growth=4, blocks=2, doublings=2, unshuffle=1)
 COMPACT = SRVGGSizes(features=8, layers=3, scale=4)
+
+SHUFFLED = Reconstruction(16, Upsampler.PIXELSHUFFLE, 64, 2, 1)
+DIRECT = Reconstruction(16, Upsampler.DIRECT, 16, 3, 1)
+REPEATED = Reconstruction(16, Upsampler.NEAREST, 64, 4, 3)
+"""The network of SwinIR that its name stands for has 64 features after the blocks, those here have as many."""
+TRANSFORMERS: dict[str, tuple[str, Any]] = {
+    "swinir pixelshuffle": ("swinir", SwinIRSizes(SHUFFLED, 4, (2, 3), (2, 4), 32)),
+    "swinir pixelshuffledirect": ("swinir", SwinIRSizes(DIRECT, 4, (2,), (2,), 24)),
+    "swinir nearest+conv": ("swinir", SwinIRSizes(REPEATED, 3, (2,), (4,), 32)),
+}
+"""Variant -> its family and its sizes."""
+SHAPES = {"swinir": swinir_shapes}
 
 
 def rrdbnet(sizes: RRDBNetSizes = X2, seed: int = 0) -> Weights:
@@ -32,6 +46,33 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Weights:
     rng = np.random.default_rng(seed)
     spread = {name: 1 / np.sqrt(np.prod(shape[1:])) if len(shape) == 4 else 0.1 for name, shape in shapes.items()}
     return {name: (spread[name] * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
+
+
+def transformer(variant: str, seed: int = 0) -> Weights:
+    """Weights of a spread that lets each of them matter."""
+    family, sizes = TRANSFORMERS[variant]
+    rng, weights = np.random.default_rng(seed), Weights()
+    for name, shape in SHAPES[family](sizes).items():
+        values = rng.standard_normal(shape)
+        if len(shape) > 1 and not name.endswith("table"):
+            values /= np.sqrt(np.prod(shape[1:]))
+        elif name.endswith("weight"):
+            values = 1 + 0.2 * values
+        weights[name] = values.astype(np.float32)
+    return weights
+
+
+def computed_tensors(variant: str) -> dict[str, NDArray[Any]]:
+    """What the published files hold beside the weights, of a network that was trained on images of two windows."""
+    _, sizes = TRANSFORMERS[variant]
+    tensors: dict[str, NDArray[Any]] = {}
+    for group, blocks in enumerate(sizes.blocks):
+        for block in range(blocks):
+            name, pixels = f"layers.{group}.residual_group.blocks.{block}", sizes.window**2
+            tensors[f"{name}.attn.relative_position_index"] = np.zeros((pixels, pixels), np.int64)
+            if block % 2:
+                tensors[f"{name}.attn_mask"] = np.zeros((4, pixels, pixels), np.float32)
+    return tensors
 
 
 def with_names_of_esrgan(weights: Weights, sizes: RRDBNetSizes) -> Weights:

@@ -79,10 +79,11 @@ def test_srvgg_computes_what_its_authors_do(save: Save) -> None:
     ("family", "weights"),
     [
         ("srvgg", tiny.srvgg()),
+        ("swinir", tiny.transformer("swinir pixelshuffle")),
         ("onnx-upscaler", tiny.onnx_upscaler(2)),
         ("onnx-upscaler", tiny.onnx_upscaler(4, sides=(64, 64))),
     ],
-    ids=["srvgg", "onnx", "onnx of one size"],
+    ids=["srvgg", "swinir", "onnx", "onnx of one size"],
 )
 def test_tiles_equal_the_whole_where_the_margin_holds_what_the_network_sees(
     save: Save, family: str, weights: Any, factor: float, monkeypatch: pytest.MonkeyPatch
@@ -141,12 +142,20 @@ def test_a_file_of_another_network_is_refused(save: Save, family: str, weights: 
     assert caught.value.code == "model_refused"
 
 
-@pytest.mark.parametrize("family", ["rrdbnet", "srvgg"])
-def test_a_network_stops_between_its_blocks(save: Save, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [
+        ("rrdbnet", tiny.rrdbnet()),
+        ("srvgg", tiny.srvgg()),
+        ("swinir", tiny.transformer("swinir pixelshuffle")),
+    ],
+)
+def test_a_network_stops_between_its_blocks(
+    save: Save, family: str, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from inpainting import keepalive
 
     monkeypatch.setattr(keepalive, "KEEPALIVE_SECONDS", 0.001)
-    weights = tiny.rrdbnet() if family == "rrdbnet" else tiny.srvgg()
     upscaler = save(family, weights)
     calls: list[int] = []
 

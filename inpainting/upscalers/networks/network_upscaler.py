@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,10 @@ class LoadedUpscaler(Protocol):
         ...
 
 
-def tiling_of(scale: int, *, multiple: int = 1) -> Tiling:
+def tiling_of(scale: int, *, multiple: int = 1, padding: Literal["edge", "reflect"] = "edge") -> Tiling:
     """Return the tiling for a network that takes any size that is a multiple."""
     side = MAX_OUTPUT_SIDE // scale // multiple * multiple
-    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple)
+    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 
 
 def margin_of(scale: int) -> int:
