@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -18,6 +18,9 @@ COLOURS = 3
 SCALES = (2, 3, 4, 8)
 MAX_LAYERS, MAX_FEATURES, MAX_WINDOW = 64, 512, 64
 """The published ones have at most 12 groups of 6 blocks, 240 features and windows of 32 pixels."""
+COMPUTED = re.compile(r"(\A|\.)(relative_position_index(_SA|_OCA)?|attn_mask(_[01])?|num_batches_tracked)\Z")
+"""Tensors of published files that are no weights: positions and masks, which the sizes tell, and counters."""
+TABLE = "relative_position_bias_table"
 
 
 class Upsampler(StrEnum):
@@ -110,6 +113,16 @@ def end_of_blocks(name: str, sizes: Reconstruction) -> dict[str, tuple[int, ...]
     )
 
 
+def weight_names(names: Iterable[str]) -> dict[str, str]:
+    """Return the names of the tensors of a file that are weights -> the same."""
+    return {name: name for name in names if not COMPUTED.search(name)}
+
+
+def weights_in(shapes: Shapes) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the weights of a file."""
+    return {name: shapes[name] for name in weight_names(shapes)}
+
+
 def blocks_in(shapes: Shapes, blocks: str) -> tuple[int, ...]:
     """Return the number of blocks of each group. blocks: the name below a group's. Raises ValueError for none."""
     found: dict[int, int] = {}
@@ -122,22 +135,38 @@ def blocks_in(shapes: Shapes, blocks: str) -> tuple[int, ...]:
     return tuple(found.get(group, 0) for group in range(max(found) + 1))
 
 
-def window_of(table: tuple[int, ...]) -> tuple[int, int]:
-    """Return the pixels along a window and the heads, by a table of biases of relative positions [positions, heads].
+def windows_in(shapes: Shapes, groups: int) -> tuple[int, tuple[int, ...]]:
+    """Return the pixels along a window and the heads of each group, by the tables of relative positions of SwinIR's
+    blocks, [positions, heads].
 
-    It has one row for each of the (2 * window - 1)^2 differences between two places of a window. Raises ValueError.
+    A table has one row for each of the (2 * window - 1)^2 differences between two places of a window.
+    Raises ValueError.
     """
-    side = math.isqrt(table[0]) if len(table) == 2 else 0
-    window = (side + 1) // 2
-    if len(table) != 2 or side**2 != table[0] or side % 2 == 0 or not 2 <= window <= MAX_WINDOW:
-        raise ValueError(f"its table of relative positions is {table}")
-    return window, table[1]
+    tables = [shapes.get(f"layers.{group}.residual_group.blocks.0.attn.{TABLE}", ()) for group in range(groups)]
+    sides = {math.isqrt(table[0]) if len(table) == 2 else 0 for table in tables}
+    window, heads = (max(sides) + 1) // 2, tuple(table[-1] if table else 0 for table in tables)
+    if sides != {2 * window - 1} or not 2 <= window <= MAX_WINDOW:
+        raise ValueError(f"its tables of relative positions are {sorted(set(tables))}")
+    check_heads(sides_of(shapes, "conv_first.weight")[0], heads)
+    return window, heads
 
 
-def check_heads(sizes: Reconstruction, heads: tuple[int, ...]) -> None:
+def window_block(name: str, features: int, window: int, heads: int, hidden: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of SwinIR's block: attention within windows, and an MLP."""
+    return {
+        **norm(f"{name}.norm1", features),
+        f"{name}.attn.{TABLE}": ((2 * window - 1) ** 2, heads),
+        **linear(f"{name}.attn.qkv", features, 3 * features),
+        **linear(f"{name}.attn.proj", features, features),
+        **norm(f"{name}.norm2", features),
+        **mlp(f"{name}.mlp", features, hidden),
+    }
+
+
+def check_heads(features: int, heads: tuple[int, ...]) -> None:
     """Raise ValueError unless the features are shared evenly among the heads of each group."""
-    if any(number < 1 or sizes.features % number for number in heads):
-        raise ValueError(f"it shares {sizes.features} features among {heads} heads")
+    if any(number < 1 or features % number for number in heads):
+        raise ValueError(f"it shares {features} features among {heads} heads")
 
 
 def sides_of(shapes: Shapes, name: str) -> tuple[int, int]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.families.hat import HATSizes, hat_shapes
 from inpainting.families.rrdbnet import RRDBNetSizes, rrdbnet_shapes
 from inpainting.families.srvgg import SRVGGSizes, srvgg_shapes
 from inpainting.families.super_resolution import Reconstruction, Upsampler
@@ -28,9 +30,11 @@ TRANSFORMERS: dict[str, tuple[str, Any]] = {
     "swinir pixelshuffle": ("swinir", SwinIRSizes(SHUFFLED, 4, (2, 3), (2, 4), 32)),
     "swinir pixelshuffledirect": ("swinir", SwinIRSizes(DIRECT, 4, (2,), (2,), 24)),
     "swinir nearest+conv": ("swinir", SwinIRSizes(REPEATED, 3, (2,), (4,), 32)),
+    "hat": ("hat", HATSizes(SHUFFLED, 4, 6, (2, 1), (2, 4), 32, 5, 3)),
+    "hat x4": ("hat", HATSizes(replace(SHUFFLED, scale=4), 4, 4, (2,), (2,), 24, 8, 2)),
 }
 """Variant -> its family and its sizes."""
-SHAPES = {"swinir": swinir_shapes}
+SHAPES: dict[str, Callable[[Any], dict[str, tuple[int, ...]]]] = {"swinir": swinir_shapes, "hat": hat_shapes}
 
 
 def rrdbnet(sizes: RRDBNetSizes = X2, seed: int = 0) -> Weights:
@@ -64,7 +68,13 @@ def transformer(variant: str, seed: int = 0) -> Weights:
 
 def computed_tensors(variant: str) -> dict[str, NDArray[Any]]:
     """What the published files hold beside the weights, of a network that was trained on images of two windows."""
-    _, sizes = TRANSFORMERS[variant]
+    family, sizes = TRANSFORMERS[variant]
+    if family == "hat":
+        pixels, seen = sizes.window**2, sizes.seen**2
+        return {
+            "relative_position_index_SA": np.zeros((pixels, pixels), np.int64),
+            "relative_position_index_OCA": np.zeros((pixels, seen), np.int64),
+        }
     tensors: dict[str, NDArray[Any]] = {}
     for group, blocks in enumerate(sizes.blocks):
         for block in range(blocks):

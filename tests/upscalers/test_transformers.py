@@ -83,6 +83,8 @@ def without(weights: tiny.Weights, *parts: str) -> tiny.Weights:
     return {name: tensor for name, tensor in weights.items() if not any(part in name for part in parts)}
 
 
+OVERLAP = "layers.0.residual_group.overlap_attn.relative_position_bias_table"
+HAT = tiny.transformer("hat")
 SHUFFLE = tiny.transformer("swinir pixelshuffle")
 CLEANER = without(SHUFFLE, "upsample") | {"conv_last.weight": np.zeros((3, 16, 3, 3), np.float32)}
 
@@ -101,11 +103,16 @@ CLEANER = without(SHUFFLE, "upsample") | {"conv_last.weight": np.zeros((3, 16, 3
             {**SHUFFLE, "conv_first.weight": np.zeros((16, 1, 3, 3), np.float32)},
             "it takes 1 channels, not those of RGB",
         ),
-        ("swinir pixelshuffle", without(SHUFFLE, "bias_table"), r"its table of relative positions is \(\)"),
+        ("swinir pixelshuffle", without(SHUFFLE, "bias_table"), r"its tables of relative positions are \[\(\)"),
         ("swinir pixelshuffle", without(SHUFFLE, "blocks.1.mlp.fc2.bias"), "blocks.1.mlp.fc2.bias is None"),
         ("swinir pixelshuffle", without(SHUFFLE, "layers"), "it has 0 groups of blocks"),
         ("swinir pixelshuffle", {**SHUFFLE, "absolute_pos_embed": np.zeros((1, 4, 16), np.float32)}, "absolute_pos"),
         ("swinir pixelshuffle", tiny.rrdbnet(), "it has 0 groups of blocks"),
+        ("swinir pixelshuffle", tiny.transformer("hat"), "conv_block.cab.0.bias is"),
+        ("hat", SHUFFLE, "it has no layers.0.residual_group.blocks.0.conv_block.cab.0.weight"),
+        ("hat", without(HAT, "norm.weight"), "norm.weight is None"),
+        ("hat", without(HAT, "upsample"), "it cleans images"),
+        ("hat", {**HAT, OVERLAP: np.zeros((100, 2), np.float32)}, "its windows of 4 pixels attend to 7"),
     ],
 )
 def test_a_file_of_another_network_is_refused(tmp_path: Path, variant: str, weights: Any, message: str) -> None:

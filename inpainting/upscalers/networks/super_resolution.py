@@ -6,7 +6,7 @@ The networks of SwinIR, HAT and DAT are made of it. Features are [1, height, wid
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -198,3 +198,41 @@ class WindowAttention(nn.Module):  # type: ignore[misc]  # torch declares no typ
         query, key, value = self.qkv(windows.cut(windows.roll(x))).chunk(3, dim=2)
         output = self.proj(attend(query, key, value, self.heads, bias, windows.mask))
         return windows.roll(windows.join(output), back=True)
+
+
+class Group(nn.Module):  # type: ignore[misc]  # torch declares no type
+    """Blocks that attend within windows, every second one within shifted ones, and convolutions."""
+
+    def __init__(self, sizes: Reconstruction, blocks: Iterable[nn.Module], **last: nn.Module) -> None:
+        """last: by its name, what computes after the blocks."""
+        super().__init__()
+        self.last = tuple(last)
+        self.residual_group = nn.ModuleDict({"blocks": nn.ModuleList(blocks), **last})
+        self.conv = end_of_blocks(sizes)
+
+    def forward(self, x: Tensor, plain: Windows, shifted: Windows) -> Tensor:  # [1, h, w, channels], the same
+        inner = x
+        for number, block in enumerate(self.residual_group["blocks"]):
+            inner = block(inner, shifted if number % 2 else plain)
+        for name in self.last:
+            inner = self.residual_group[name](inner, plain)
+        return on_channels(self.conv, inner).add_(x)
+
+
+class WindowNetwork(SuperResolution):
+    """Groups of blocks within the layers before and after them."""
+
+    def __init__(self, sizes: Reconstruction, window: int, groups: Iterable[Group]) -> None:
+        super().__init__(sizes)
+        self.window = window
+        self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(sizes.features)})
+        self.layers = nn.ModuleList(groups)
+
+    def features(self, x: Tensor) -> Tensor:
+        x = self.patch_embed["norm"](x.permute(0, 2, 3, 1))
+        plain = Windows(self.window, self.window, *x.shape[1:3])
+        shifted = Windows.shifted(self.window, self.window, x)
+        for layer in self.layers:
+            x = layer(x, plain, shifted)
+        output: Tensor = self.norm(x).permute(0, 3, 1, 2)
+        return output

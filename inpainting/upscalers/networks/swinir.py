@@ -7,16 +7,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.families.swinir import SwinIRSizes, weight_names
+from inpainting.families.super_resolution import weight_names
+from inpainting.families.swinir import SwinIRSizes
 from inpainting.upscalers.networks.network_upscaler import tiling_of
-from inpainting.upscalers.networks.super_resolution import (
-    MLP,
-    SuperResolution,
-    WindowAttention,
-    Windows,
-    end_of_blocks,
-    on_channels,
-)
+from inpainting.upscalers.networks.super_resolution import MLP, Group, WindowAttention, WindowNetwork, Windows
 from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
 
 
@@ -35,38 +29,13 @@ class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
         return self.mlp(self.norm2(x)).add_(x)
 
 
-class Group(nn.Module):  # type: ignore[misc]  # torch declares no type
-    """A residual Swin Transformer block (RSTB)."""
-
-    def __init__(self, sizes: SwinIRSizes, group: int) -> None:
-        super().__init__()
-        features, heads = sizes.reconstruction.features, sizes.heads[group]
-        blocks = (Block(features, sizes.window, heads, sizes.hidden) for _ in range(sizes.blocks[group]))
-        self.residual_group = nn.ModuleDict({"blocks": nn.ModuleList(blocks)})
-        self.conv = end_of_blocks(sizes.reconstruction)
-
-    def forward(self, x: Tensor, plain: Windows, shifted: Windows) -> Tensor:
-        inner = x
-        for number, block in enumerate(self.residual_group["blocks"]):
-            inner = block(inner, shifted if number % 2 else plain)
-        return on_channels(self.conv, inner).add_(x)
-
-
-class SwinIRNetwork(SuperResolution):
-    def __init__(self, sizes: SwinIRSizes) -> None:
-        super().__init__(sizes.reconstruction)
-        self.window = sizes.window
-        self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(sizes.reconstruction.features)})
-        self.layers = nn.ModuleList(Group(sizes, group) for group in range(len(sizes.blocks)))
-
-    def features(self, x: Tensor) -> Tensor:
-        x = self.patch_embed["norm"](x.permute(0, 2, 3, 1))
-        plain = Windows(self.window, self.window, *x.shape[1:3])
-        shifted = Windows.shifted(self.window, self.window, x)
-        for layer in self.layers:
-            x = layer(x, plain, shifted)
-        output: Tensor = self.norm(x).permute(0, 3, 1, 2)
-        return output
+def network(sizes: SwinIRSizes) -> WindowNetwork:
+    features = sizes.reconstruction.features
+    groups = (
+        Group(sizes.reconstruction, (Block(features, sizes.window, heads, sizes.hidden) for _ in range(blocks)))
+        for blocks, heads in zip(sizes.blocks, sizes.heads, strict=True)
+    )
+    return WindowNetwork(sizes.reconstruction, sizes.window, groups)
 
 
 class SwinIR:
@@ -75,7 +44,7 @@ class SwinIR:
         return load_network(
             spec,
             path,
-            SwinIRNetwork,
+            network,
             rename=weight_names,
             tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.window, padding="reflect"),
         )
