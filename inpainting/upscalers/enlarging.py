@@ -169,10 +169,11 @@ def enlarge_padded(upscaler: Upscaler, tile: Tile, on_wait: OnWait) -> Tile:
     Raises EngineFailed.
     """
     tiling, (height, width) = upscaler.tiling, tile.shape[:2]
-    sides = [
-        tiling.side if tiling.is_fixed else -(-side // tiling.multiple) * tiling.multiple for side in (height, width)
-    ]
-    padded = np.pad(tile, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), tiling.padding)
+    padded, sides = tile, [height, width]
+    if tiling.padding is not None:
+        multiple = tiling.multiple
+        sides = [tiling.side if tiling.is_fixed else -(-side // multiple) * multiple for side in (height, width)]
+        padded = np.pad(tile, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), tiling.padding)
     enlarged = upscaler.enlarge(padded, on_wait)
     expected = tiling.scale * sides[0], tiling.scale * sides[1], 3
     if enlarged.shape != expected or not np.isfinite(enlarged).all():

@@ -149,6 +149,7 @@ def test_a_file_of_another_network_is_refused(save: Save, family: str, weights: 
         ("srvgg", tiny.srvgg()),
         ("swinir", tiny.transformer("swinir pixelshuffle")),
         ("hat", tiny.transformer("hat")),
+        ("dat", tiny.transformer("dat")),
     ],
 )
 def test_a_network_stops_between_its_blocks(

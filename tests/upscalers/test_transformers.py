@@ -79,12 +79,15 @@ def test_windows_are_computed_some_at_a_time(tmp_path: Path, monkeypatch: pytest
     assert np.abs(enlarged(upscaler) - together).max() < 1e-5
 
 
-def without(weights: tiny.Weights, *parts: str) -> tiny.Weights:
+def without(weights: dict[str, Any], *parts: str) -> dict[str, Any]:
     return {name: tensor for name, tensor in weights.items() if not any(part in name for part in parts)}
 
 
 OVERLAP = "layers.0.residual_group.overlap_attn.relative_position_bias_table"
 HAT = tiny.transformer("hat")
+DAT = tiny.transformer("dat")
+INDEX = "layers.0.blocks.0.attn.attns.0.relative_position_index"
+PLACES = "layers.0.blocks.0.attn.attns.0.rpe_biases"
 SHUFFLE = tiny.transformer("swinir pixelshuffle")
 CLEANER = without(SHUFFLE, "upsample") | {"conv_last.weight": np.zeros((3, 16, 3, 3), np.float32)}
 
@@ -113,6 +116,11 @@ CLEANER = without(SHUFFLE, "upsample") | {"conv_last.weight": np.zeros((3, 16, 3
         ("hat", without(HAT, "norm.weight"), "norm.weight is None"),
         ("hat", without(HAT, "upsample"), "it cleans images"),
         ("hat", {**HAT, OVERLAP: np.zeros((100, 2), np.float32)}, "its windows of 4 pixels attend to 7"),
+        ("dat", SHUFFLE, "it has 0 groups of blocks"),
+        ("dat", without(DAT, INDEX), f"it has no {INDEX}"),
+        ("dat", {**DAT, INDEX: np.zeros((9, 9), np.int64)}, "its windows have 9 pixels, at 21 places to each other"),
+        ("dat", without(DAT, "temperature"), "temperature is None"),
+        ("dat", without(DAT, "upsample"), "it cleans images"),
     ],
 )
 def test_a_file_of_another_network_is_refused(tmp_path: Path, variant: str, weights: Any, message: str) -> None:
@@ -141,6 +149,12 @@ def test_sizes_that_no_network_has_are_refused(name: str, shape: tuple[int, ...]
     _, sizes = tiny.TRANSFORMERS["swinir pixelshuffle"]
     with pytest.raises(ValueError, match=r"its? "):
         swinir_sizes({**swinir_shapes(sizes), name: shape})
+
+
+def test_windows_of_other_sides_than_their_places_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(EngineFailed, match=r"the last place of its windows is \[3.0, 3.0\]") as caught:
+        _ = saved(tmp_path, "dat", {**DAT, PLACES: np.full((21, 2), 3, np.float32)}).tiling
+    assert caught.value.code == "model_unavailable"
 
 
 def test_the_layers_that_enlarge_are_those_of_the_published_networks() -> None:

@@ -33,8 +33,8 @@ class LoadedUpscaler(Protocol):
         ...
 
 
-def tiling_of(scale: int, *, multiple: int = 1, padding: Literal["edge", "reflect"] = "edge") -> Tiling:
-    """Return the tiling for a network that takes any size that is a multiple."""
+def tiling_of(scale: int, *, multiple: int = 1, padding: Literal["edge", "reflect"] | None = "edge") -> Tiling:
+    """Return the tiling for a network that takes any size that is a multiple, or with no padding any size."""
     side = MAX_OUTPUT_SIDE // scale // multiple * multiple
     return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 

@@ -152,7 +152,7 @@ def test_a_scan_finds_the_upscalers_of_comfyui_and_of_a1111(tmp_path: Path) -> N
     assert found["upscale_models/compact.safetensors"] == "checkpoint srvgg, compact"
     assert found["upscale_models/any.onnx"] == "checkpoint onnx-upscaler, any"
     assert found["ESRGAN/swin.pth"] == (
-        "It is an upscaler of another architecture than HAT, ESRGAN, Real-ESRGAN compact and SwinIR."
+        "It is an upscaler of another architecture than DAT, HAT, ESRGAN, Real-ESRGAN compact and SwinIR."
     )
     assert "may hold a pickle" in found["Stable-diffusion/x2.pth"]
     for slug, scale in (("4x-old", 4), ("x2", 2), ("compact", 4), ("any", 2)):
@@ -172,7 +172,7 @@ def test_a_scan_finds_transformers(tmp_path: Path, variant: str) -> None:
     assert enlarged.pixels.shape == (5 * scale, 7 * scale, 3)
 
 
-@pytest.mark.parametrize("variant", ["swinir nearest+conv", "hat"])
+@pytest.mark.parametrize("variant", ["swinir nearest+conv", "hat", "dat standing"])
 def test_a_scan_finds_transformers_as_they_are_published(tmp_path: Path, variant: str) -> None:
     """In pickles, which hold positions as whole numbers, too."""
     family, sizes = tiny.TRANSFORMERS[variant]
