@@ -79,11 +79,10 @@ def test_srvgg_computes_what_its_authors_do(save: Save) -> None:
     ("family", "weights"),
     [
         ("srvgg", tiny.srvgg()),
-        ("swinir", tiny.transformer("swinir pixelshuffle")),
         ("onnx-upscaler", tiny.onnx_upscaler(2)),
         ("onnx-upscaler", tiny.onnx_upscaler(4, sides=(64, 64))),
     ],
-    ids=["srvgg", "swinir", "onnx", "onnx of one size"],
+    ids=["srvgg", "onnx", "onnx of one size"],
 )
 def test_tiles_equal_the_whole_where_the_margin_holds_what_the_network_sees(
     save: Save, family: str, weights: Any, factor: float, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from skimage import data
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
@@ -15,6 +16,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.families.super_resolution import Reconstruction, Upsampler
 from inpainting.upscalers.enlarging import Enlargement, enlarge_padded
+from inpainting.upscalers.networks import network_upscaler
 from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
 
 pytest.importorskip("torch", reason="diffusion is not installed")
@@ -68,6 +70,25 @@ def test_an_image_of_any_size_is_enlarged(tmp_path: Path, variant: str, side: in
     size = Size(4 * side + 2, 2 * side)
     result = Enlargement(image, size, saved(tmp_path, variant)).run(lambda done, of: None)
     assert result.pixels.shape == (2 * side, 4 * side + 2, 3)
+
+
+@pytest.mark.parametrize("variant", ["swinir pixelshuffle", "hat", "dat standing"])
+def test_tiles_equal_the_whole_but_for_what_depends_on_all_pixels(
+    tmp_path: Path, variant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HAT and DAT weigh channels by their means, and those of DAT attend to each other. Here the weights are constant,
+    and the channels attend to all alike. The size of the image is no multiple of a window."""
+    monkeypatch.setattr(network_upscaler, "MAX_OUTPUT_SIDE", 192)
+    constant = ("attention.3.weight", "channel_interaction.4.weight", "temperature")
+    weights = tiny.transformer(variant)
+    weights |= {name: np.zeros_like(tensor) for name, tensor in weights.items() if name.endswith(constant)}
+    photo = np.ascontiguousarray(data.astronaut()[100:171, 180:243])
+    upscaler = saved(tmp_path, variant, weights)
+    work = Enlargement(CanonicalImage(photo), Size(126, 142), upscaler)
+    assert len(work.tiles) == 6
+    whole = enlarge_padded(upscaler, np.divide(photo, 255, dtype=np.float32), lambda: None)
+    tiled = work.run(lambda done, of: None).pixels
+    assert np.abs(np.rint(whole.clip(0, 1) * 255) - tiled).max() <= 1
 
 
 def test_windows_are_computed_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from inpainting.families.dat import ATTENTION, BRANCHES, DATSizes
 from inpainting.families.super_resolution import weight_names
 from inpainting.upscalers.networks.network_upscaler import tiling_of
 from inpainting.upscalers.networks.super_resolution import (
+    MAX_SIDE,
     SuperResolution,
     Windows,
     attend,
@@ -216,7 +217,7 @@ class DATUpscaler:
             path,
             DATNetwork,
             rename=weight_names,
-            tiling=lambda sizes: tiling_of(sizes.scale, multiple=max(sizes.window), padding=None),
+            tiling=lambda sizes: tiling_of(sizes.scale, multiple=max(sizes.window), padding=None, max_side=MAX_SIDE),
         )
 
 

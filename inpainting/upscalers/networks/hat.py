@@ -15,6 +15,7 @@ from inpainting.families.hat import HATSizes
 from inpainting.families.super_resolution import weight_names
 from inpainting.upscalers.networks.network_upscaler import tiling_of
 from inpainting.upscalers.networks.super_resolution import (
+    MAX_SIDE,
     MLP,
     Group,
     WindowAttention,
@@ -129,7 +130,7 @@ class HATUpscaler:
             path,
             network,
             rename=weight_names,
-            tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.window, padding="reflect"),
+            tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.window, padding="reflect", max_side=MAX_SIDE),
         )
 
 

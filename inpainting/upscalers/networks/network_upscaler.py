@@ -33,9 +33,19 @@ class LoadedUpscaler(Protocol):
         ...
 
 
-def tiling_of(scale: int, *, multiple: int = 1, padding: Literal["edge", "reflect"] | None = "edge") -> Tiling:
-    """Return the tiling for a network that takes any size that is a multiple, or with no padding any size."""
-    side = MAX_OUTPUT_SIDE // scale // multiple * multiple
+def tiling_of(
+    scale: int,
+    *,
+    multiple: int = 1,
+    padding: Literal["edge", "reflect"] | None = "edge",
+    max_side: int | None = None,
+) -> Tiling:
+    """Return the tiling for a network that takes any size that is a multiple, or with no padding any size.
+
+    max_side: pixels of the source along a tile, where less than its output allows.
+    """
+    side = MAX_OUTPUT_SIDE // scale
+    side = (side if max_side is None else min(side, max_side)) // multiple * multiple
     return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 
 

@@ -10,7 +10,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.families.super_resolution import weight_names
 from inpainting.families.swinir import SwinIRSizes
 from inpainting.upscalers.networks.network_upscaler import tiling_of
-from inpainting.upscalers.networks.super_resolution import MLP, Group, WindowAttention, WindowNetwork, Windows
+from inpainting.upscalers.networks.super_resolution import MAX_SIDE, MLP, Group, WindowAttention, WindowNetwork, Windows
 from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
 
 
@@ -46,7 +46,7 @@ class SwinIR:
             path,
             network,
             rename=weight_names,
-            tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.window, padding="reflect"),
+            tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.window, padding="reflect", max_side=MAX_SIDE),
         )
 
 
