@@ -1,8 +1,10 @@
 """Upscaling: memory of large results, and what tiles cost and change beside the network's whole output.
 
     python -m benchmarks.upscaling --weights realesrgan-x2.onnx
+    python -m benchmarks.upscaling --tiles swinir.safetensors hat.safetensors
 
-Without --weights: Lanczos alone. Each row is computed in a process of its own, whose peak memory is printed.
+Without --weights: Lanczos alone. With --tiles: what the tiles of these change alone.
+Each row is computed in a process of its own, whose peak memory is printed.
 """
 
 from __future__ import annotations
@@ -28,8 +30,13 @@ PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffe
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upscaling", description=__doc__)
     parser.add_argument("--weights", type=Path, help="an upscaler in ONNX")
+    parser.add_argument("--tiles", type=Path, nargs="+", help="upscalers in ONNX or safetensors")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
+    for path in options.tiles or ():
+        run(context, tiles_beside_the_whole, path)
+    if options.tiles:
+        return
     for size in LANCZOS_SIZES:
         run(context, lanczos_memory, size)
     run(context, lanczos_quality)
@@ -92,10 +99,13 @@ def lanczos_quality() -> None:
 
 
 def upscaler_of(path: Path) -> object:
+    from inpainting.catalog.inspection.safetensors_header import read_header
+    from inpainting.catalog.inspection.weights_file import weights_family
     from inpainting.catalog.specs import ModelSpec
     from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
 
-    return NetworkUpscaler(ModelSpec(slug="measured", label=path.name, family="onnx-upscaler", path=path))
+    family = "onnx-upscaler" if path.suffix == ".onnx" else weights_family(read_header(path))
+    return NetworkUpscaler(ModelSpec(slug="measured", label=path.name, family=family, path=path))
 
 
 def beside_the_bare_network(path: Path) -> None:

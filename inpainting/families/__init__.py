@@ -9,8 +9,9 @@ A family of the diffusion engine is a package of these modules:
 
 The declaration names the others by their paths, and they are imported when they are needed, so no other module imports
 them. A family whose models a segmenter, a captioner, a preprocessor or the erase engine computes with is a declaration
-alone, and one module. `flux` registers no family: it holds what the families of FLUX.1 share. `known_files` lists files
-of no family, so that they are named when they are left.
+alone, and one module. `flux` and `super_resolution` register no family: they hold what the families of FLUX.1 and
+those of transformers that enlarge share. `known_files` lists files of no family, so that they are named when they are
+left.
 `tests/test_architecture.py` lists the modules outside this folder that name a family.
 """
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 NOT_SUPPORTED = "which is not supported."
 AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
+IN_ONNX = "which is taken in ONNX alone."
 TAKEN = ""
 """In place of a reason, for files that a later row fits too and a family takes."""
 IN = r"\A(model\.diffusion_model\.|diffusion_model\.|model\.|net\.)?"
@@ -72,6 +73,18 @@ KNOWN_FILES = (
     KnownFile("a ControlNet-LLLite", (r"\Alllite_",)),
     KnownFile("a T2I-Adapter", (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
     KnownFile("a motion module of AnimateDiff", (r"motion_modules\.",)),
+    # Upscalers
+    KnownFile(
+        "a network of Swin2SR", (r"\Alayers\.0\.residual_group\.blocks\.0\.attn\.logit_scale\Z",), reason=IN_ONNX
+    ),
+    KnownFile(
+        "a network of SRFormer",
+        (r"\Alayers\.0\.residual_group\.blocks\.0\.attn\.kv\.weight\Z",),
+        reason=IN_ONNX,
+    ),
+    KnownFile("a network of DRCT", (r"\Alayers\.0\.swin1\.attn\.",), reason=IN_ONNX),
+    KnownFile("a network of ATD", (r"\Alayers\.0\.residual_group\.layers\.0\.attn_win\.",), reason=IN_ONNX),
+    KnownFile("a network of RGT", (r"\Abefore_RG\.1\.weight\Z", r"\Alayers\.0\.blocks\.0\.gamma\Z"), reason=IN_ONNX),
     # A network of a pipeline
     KnownFile(
         "a UNet alone",

@@ -127,6 +127,14 @@ class WeightsLayout:
     of a sentence, for the tensors of another network."""
 
 
+class UnsupportedNetwork(ValueError):
+    """The tensors are those of the family, in a variant that is not supported.
+
+    The reason is the end of a sentence, as of other errors of `WeightsLayout.sizes`. A scan says it of a file that no
+    family takes.
+    """
+
+
 def refuse_other_shapes(shapes: Mapping[str, tuple[int, ...]], expected: Mapping[str, tuple[int, ...]]) -> None:
     """Raise ValueError, as `WeightsLayout.sizes` does, unless the tensors are those of a network, in their shapes."""
     if other := sorted(name for name in shapes.keys() | expected.keys() if shapes.get(name) != expected.get(name)):

@@ -62,14 +62,14 @@ def patch_in(patch: str, head: str) -> dict[str, Any]:
 
 
 def weights_in(path: str) -> dict[str, Any]:
-    """Return the tensors of a network."""
+    """Return the tensors of a network. Some are of whole numbers: the positions of pixels, or counters."""
     found = read(path)
     for key in NETWORKS:
         if isinstance(found.get(key), dict):
             found = found[key]
             break
-    tensors = {name: value for name, value in found.items() if isinstance(name, str) and is_float(value)}
-    if not tensors or len(tensors) < len(found):
+    tensors = {name: value for name, value in found.items() if isinstance(name, str) and is_number(value)}
+    if not any(map(is_float, tensors.values())) or len(tensors) < len(found):
         refuse(path, "it holds something else than the weights of a network by name")
     cut = len(PARALLEL) if all(name.startswith(PARALLEL) for name in tensors) else 0
     return {name[cut:]: tensor.contiguous().clone() for name, tensor in tensors.items()}
@@ -91,6 +91,12 @@ def is_float(value: object) -> bool:
     import torch
 
     return isinstance(value, torch.Tensor) and value.dtype in (torch.float16, torch.bfloat16, torch.float32)
+
+
+def is_number(value: object) -> bool:
+    import torch
+
+    return is_float(value) or (isinstance(value, torch.Tensor) and value.dtype in (torch.int32, torch.int64))
 
 
 def refuse(path: str, reason: str) -> NoReturn:

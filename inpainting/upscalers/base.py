@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,9 @@ class Tiling:
     fade: int = 0
     """Pixels of the output on each side of a border over which two tiles fade into each other; less than the margin."""
     multiple: int = 1
-    """The sides of inputs are multiples of this."""
+    """Tiles begin and end at multiples of this, unless the image ends before."""
+    padding: Literal["edge", "reflect"] | None = "edge"
+    """How inputs are continued to such sides: their last pixels are repeated or mirrored; None where they are not."""
     is_fixed: bool = False
     """Whether every input is `side` x `side`."""
 

@@ -169,15 +169,16 @@ def ramp(before: int, length: int, fade: int) -> NDArray[np.float32]:
 
 
 def enlarge_padded(upscaler: Upscaler, tile: Tile, on_wait: OnWait) -> Tile:
-    """Return a tile enlarged, the last row and column repeated for a network that takes certain sizes alone.
+    """Return a tile enlarged, continued beyond its last row and column for a network that takes certain sizes alone.
 
     Raises EngineFailed.
     """
     tiling, (height, width) = upscaler.tiling, tile.shape[:2]
-    sides = [
-        tiling.side if tiling.is_fixed else -(-side // tiling.multiple) * tiling.multiple for side in (height, width)
-    ]
-    padded = np.pad(tile, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), "edge")
+    padded, sides = tile, [height, width]
+    if tiling.padding is not None:
+        multiple = tiling.multiple
+        sides = [tiling.side if tiling.is_fixed else -(-side // multiple) * multiple for side in (height, width)]
+        padded = np.pad(tile, ((0, sides[0] - height), (0, sides[1] - width), (0, 0)), tiling.padding)
     enlarged = upscaler.enlarge(padded, on_wait)
     expected = tiling.scale * sides[0], tiling.scale * sides[1], 3
     if enlarged.shape != expected or not np.isfinite(enlarged).all():

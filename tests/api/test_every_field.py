@@ -69,7 +69,7 @@ ALTERNATIVES: dict[str, Any] = {
     "max_file_kilobytes": "1",
     "keep_metadata": "all",
     "steps": "5",
-    "guidance_scale": "2.5",
+    "guidance_scale": "2.7",
     "guidance_start": "0.3",
     "guidance_end": "0.3",
     "guidance_rescale": "0.5",

@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from inpainting.families.dat import ATTENTION, DATSizes, dat_shapes
+from inpainting.families.hat import HATSizes, hat_shapes
 from inpainting.families.rrdbnet import RRDBNetSizes, rrdbnet_shapes
 from inpainting.families.srvgg import SRVGGSizes, srvgg_shapes
+from inpainting.families.super_resolution import Reconstruction, Upsampler
+from inpainting.families.swinir import SwinIRSizes, swinir_shapes
 
 Array = NDArray[np.float64]
 Weights = dict[str, NDArray[np.float32]]
 X2 = RRDBNetSizes(features=8, growth=4, blocks=2, doublings=2, unshuffle=2)
 X4 = RRDBNetSizes(features=8, growth=4, blocks=2, doublings=2, unshuffle=1)
 COMPACT = SRVGGSizes(features=8, layers=3, scale=4)
+
+SHUFFLED = Reconstruction(16, Upsampler.PIXELSHUFFLE, 64, 2, 1)
+DIRECT = Reconstruction(16, Upsampler.DIRECT, 16, 3, 1)
+REPEATED = Reconstruction(16, Upsampler.NEAREST, 64, 4, 3)
+"""The network of SwinIR that its name stands for has 64 features after the blocks, those here have as many."""
+TRANSFORMERS: dict[str, tuple[str, Any]] = {
+    "swinir pixelshuffle": ("swinir", SwinIRSizes(SHUFFLED, 4, (2, 3), (2, 4), 32)),
+    "swinir pixelshuffledirect": ("swinir", SwinIRSizes(DIRECT, 4, (2,), (2,), 24)),
+    "swinir nearest+conv": ("swinir", SwinIRSizes(REPEATED, 3, (2,), (4,), 32)),
+    "hat": ("hat", HATSizes(SHUFFLED, 4, 6, (2, 1), (2, 4), 32, 5, 3)),
+    "hat x4": ("hat", HATSizes(replace(SHUFFLED, scale=4), 4, 4, (2,), (2,), 24, 8, 2)),
+    "dat": ("dat", DATSizes(replace(SHUFFLED, features=128), (2, 4), (3, 2), (4, 2), 32, 4, (16, 8))),
+    "dat standing": ("dat", DATSizes(replace(SHUFFLED, features=128), (2, 4), (3,), (4,), 32, 4, (16, 8))),
+    "dat light": (
+        "dat",
+        DATSizes(Reconstruction(128, Upsampler.DIRECT, 128, 4, 3), (4, 4), (4,), (2,), 48, 4, (16, 8)),
+    ),
+}
+"""Variant -> its family and its sizes. The windows of the first half of the channels stand in one of DAT's."""
+SHAPES: dict[str, Callable[[Any], dict[str, tuple[int, ...]]]] = {
+    "swinir": swinir_shapes,
+    "hat": hat_shapes,
+    "dat": dat_shapes,
+}
 
 
 def rrdbnet(sizes: RRDBNetSizes = X2, seed: int = 0) -> Weights:
@@ -32,6 +61,52 @@ def random_weights(shapes: Mapping[str, tuple[int, ...]], seed: int) -> Weights:
     rng = np.random.default_rng(seed)
     spread = {name: 1 / np.sqrt(np.prod(shape[1:])) if len(shape) == 4 else 0.1 for name, shape in shapes.items()}
     return {name: (spread[name] * rng.standard_normal(shape)).astype(np.float32) for name, shape in shapes.items()}
+
+
+def transformer(variant: str, seed: int = 0) -> dict[str, NDArray[Any]]:
+    """The tensors that a network needs, of a spread that lets each of them matter."""
+    family, sizes = TRANSFORMERS[variant]
+    rng, weights = np.random.default_rng(seed), dict[str, NDArray[Any]]()
+    for name, shape in SHAPES[family](sizes).items():
+        values = rng.standard_normal(shape)
+        if name.endswith("running_var"):
+            values = 1 + values**2
+        elif name.endswith("rpe_biases"):
+            height, width = sizes.window[:: -1 if name.endswith("1.rpe_biases") != ("standing" in variant) else 1]
+            values = np.array(list(product(range(1 - height, height), range(1 - width, width))))
+        elif len(shape) > 1 and not name.endswith("table"):
+            values /= np.sqrt(np.prod(shape[1:])) / (3 if ".pos." in name else 1)
+        elif name.endswith("weight"):
+            values = 1 + 0.2 * values
+        weights[name] = values.astype(np.float32)
+    if family == "dat":
+        weights[f"{ATTENTION}.attns.0.relative_position_index"] = np.zeros(2 * (np.prod(sizes.window),), np.int64)
+    return weights
+
+
+def computed_tensors(variant: str) -> dict[str, NDArray[Any]]:
+    """What the published files hold beside the weights, of a network that was trained on images of 8 or 6 pixels."""
+    family, sizes = TRANSFORMERS[variant]
+    tensors: dict[str, NDArray[Any]] = {}
+    if family == "hat":
+        pixels, seen = sizes.window**2, sizes.seen**2
+        tensors["relative_position_index_SA"] = np.zeros((pixels, pixels), np.int64)
+        tensors["relative_position_index_OCA"] = np.zeros((pixels, seen), np.int64)
+    for group, block in ((group, block) for group, blocks in enumerate(sizes.blocks) for block in range(blocks)):
+        if family == "swinir":
+            name, pixels = f"layers.{group}.residual_group.blocks.{block}", sizes.window**2
+            tensors[f"{name}.attn.relative_position_index"] = np.zeros((pixels, pixels), np.int64)
+            if block % 2:
+                tensors[f"{name}.attn_mask"] = np.zeros((4, pixels, pixels), np.float32)
+        if family == "dat":
+            name, pixels = f"layers.{group}.blocks.{block}.attn", np.prod(sizes.window)
+            for norm in ("dwconv.1", "channel_interaction.2", "spatial_interaction.1"):
+                tensors[f"{name}.{norm}.num_batches_tracked"] = np.zeros((), np.int64)
+            for branch in range(0 if block % 2 else 2):
+                tensors[f"{name}.attns.{branch}.relative_position_index"] = np.zeros((pixels, pixels), np.int64)
+                if (block // 2 + group) % 2:
+                    tensors[f"{name}.attn_mask_{branch}"] = np.zeros((64 // pixels, pixels, pixels), np.float32)
+    return tensors
 
 
 def with_names_of_esrgan(weights: Weights, sizes: RRDBNetSizes) -> Weights:

@@ -162,12 +162,22 @@ def test_the_tiles_of_a_network_whose_file_does_not_tell_them_are_not_known(save
     assert save("rrdbnet", tiny.srvgg()).planned_tiling is None
 
 
-@pytest.mark.parametrize("family", ["rrdbnet", "srvgg"])
-def test_a_network_stops_between_its_blocks(save: Save, family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [
+        ("rrdbnet", tiny.rrdbnet()),
+        ("srvgg", tiny.srvgg()),
+        ("swinir", tiny.transformer("swinir pixelshuffle")),
+        ("hat", tiny.transformer("hat")),
+        ("dat", tiny.transformer("dat")),
+    ],
+)
+def test_a_network_stops_between_its_blocks(
+    save: Save, family: str, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from inpainting import keepalive
 
     monkeypatch.setattr(keepalive, "KEEPALIVE_SECONDS", 0.001)
-    weights = tiny.rrdbnet() if family == "rrdbnet" else tiny.srvgg()
     upscaler = save(family, weights)
     calls: list[int] = []
 

@@ -35,6 +35,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.found_model import FoundModel, check_path
 from inpainting.catalog.inspection.image_encoders import encoder_of, needed_encoder
+from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.specs import Kind
@@ -103,12 +104,14 @@ def upscaler_at(path: Path, scratch: Path) -> FoundModel:
     written = scratch / str(len(list(scratch.iterdir()))) / f"{path.stem}{WEIGHTS}"
     written.parent.mkdir()
     write_weights(path, written)
-    family = weights_family(read_header(written))
+    header = read_header(written)
+    refuse_known(header, "It")
+    family = weights_family(header)
     if not family:
-        labels = " and ".join(
+        *labels, last = [
             family.label for family in families.registered_families() if isinstance(family.layout, WeightsLayout)
-        )
-        raise ModelRefused(f"It is an upscaler of another architecture than {labels}.")
+        ]
+        raise ModelRefused(f"It is an upscaler of another architecture than {', '.join(labels)} and {last}.")
     return FoundModel(path, Kind.CHECKPOINT, family, written=written)
 
 

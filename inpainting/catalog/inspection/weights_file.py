@@ -8,8 +8,9 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused, check_single_file
+from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.families.layouts import WeightsLayout
+from inpainting.families.layouts import UnsupportedNetwork, WeightsLayout
 
 MAX_WEIGHTS_BYTES = 2**30
 """The largest that are published, of other architectures, have less than 200 MB."""
@@ -20,22 +21,32 @@ def check_weights(path: Path, family: str, layout: WeightsLayout) -> None:
     check_single_file(path)
     if not path.is_file() or path.stat().st_size > MAX_WEIGHTS_BYTES:
         raise ModelRefused(f"{path.name} is no file of at most {MAX_WEIGHTS_BYTES // 2**20} MB.")
+    header = read_header(path)
+    refuse_known(header, path.name)
     try:
-        layout.sizes(shapes_in(read_header(path)))
+        layout.sizes(shapes_in(header))
     except ValueError as error:
         raise ModelRefused(f"{path.name} is no network of the family {family}: {error}.") from error
 
 
 def weights_family(header: Mapping[str, Any]) -> str:
-    """Return the family whose network has the tensors of a file; "" for none."""
-    shapes = shapes_in(header)
+    """Return the family whose network has the tensors of a file; "" for none.
+
+    Raises ModelRefused for those of a variant that its family does not support.
+    """
+    shapes, refusals = shapes_in(header), list[str]()
     for family in families.registered_families():
         if isinstance(family.layout, WeightsLayout):
             try:
                 family.layout.sizes(shapes)
+            except UnsupportedNetwork as error:
+                refusals.append(f"It is a network of {family.label} that is not supported: {error}.")
             except ValueError:
                 continue
-            return family.name
+            else:
+                return family.name
+    if refusals:
+        raise ModelRefused(refusals[0])
     return ""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +38,20 @@ class LoadedUpscaler(Protocol):
         ...
 
 
-def tiling_of(scale: int, *, multiple: int = 1) -> Tiling:
-    """Return the tiling for a network that takes any size that is a multiple."""
-    side = MAX_OUTPUT_SIDE // scale // multiple * multiple
-    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple)
+def tiling_of(
+    scale: int,
+    *,
+    multiple: int = 1,
+    padding: Literal["edge", "reflect"] | None = "edge",
+    max_side: int | None = None,
+) -> Tiling:
+    """Return the tiling for a network that takes any size that is a multiple, or with no padding any size.
+
+    max_side: pixels of the source along a tile, where less than its output allows.
+    """
+    side = MAX_OUTPUT_SIDE // scale
+    side = (side if max_side is None else min(side, max_side)) // multiple * multiple
+    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 
 
 def margin_of(scale: int) -> int:

@@ -81,12 +81,12 @@ def load_network(
     build: Callable[[Any], nn.Module],
     *,
     rename: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None,
-    multiple: Callable[[Any], int] = lambda sizes: 1,
+    tiling: Callable[[Any], Tiling] = lambda sizes: tiling_of(sizes.scale),
 ) -> TorchNetwork:
     """Return the network of a file, in float32, on the current device.
 
     build: makes the module from the sizes of the family's layout. rename: the names of the file's tensors -> those of
-    the module. multiple: what the sides of its input have to be multiples of.
+    the module; others are left out. tiling: how images are cut for a network of these sizes.
     Raises EngineFailed, `model_refused` or `model_unavailable`. Out-of-memory errors pass unchanged.
     """
     check_model(path, spec.family)
@@ -97,13 +97,13 @@ def load_network(
         names = rename(tensors) if rename else {name: name for name in tensors}
         with torch.device("meta"):
             module = build(sizes)
-        module.load_state_dict({names[name]: tensor.float() for name, tensor in tensors.items()}, assign=True)
+        module.load_state_dict({new: tensors[name].float() for name, new in names.items()}, assign=True)
     except READ_ERRORS as error:
         raise unreadable(sentence("The model {label}", label=spec.label), path, error, "model_unavailable") from error
     hardware = Hardware(torch.device(current_device()), torch.float32)
     with hardware.copying():
         module = module.eval().requires_grad_(False).to(hardware.device)
-    return TorchNetwork(module, spec.label, tiling_of(sizes.scale, multiple=multiple(sizes)))
+    return TorchNetwork(module, spec.label, tiling(sizes))
 
 
 def leaky(features: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -16,6 +17,7 @@ from django.core.management import CommandError, call_command
 
 pytest.importorskip("torch", reason="diffusion is not installed")
 pytest.importorskip("onnx", reason="a light installation has no onnx")
+import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
@@ -23,8 +25,11 @@ from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.store import unpickling
 from inpainting.catalog.store.release_file import url_source
 from inpainting.catalog.store.unpickling import write_weights
+from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
 from inpainting.management.commands import pull_model
 from inpainting.models import InferenceModel, ModelState
+from inpainting.upscalers.enlarging import Enlargement
 from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
 from tests.support import tiny_upscalers as tiny
 
@@ -77,6 +82,7 @@ def test_the_averaged_weights_are_taken_and_the_names_of_parallel_training_short
     ("family", "name", "content"),
     [
         ("srvgg", "compact.safetensors", tiny.srvgg()),
+        ("swinir", "swinir.safetensors", tiny.transformer("swinir nearest+conv")),
         ("onnx-upscaler", "repeat.onnx", tiny.onnx_upscaler(4)),
     ],
 )
@@ -145,11 +151,72 @@ def test_a_scan_finds_the_upscalers_of_comfyui_and_of_a1111(tmp_path: Path) -> N
     assert found["RealESRGAN/x2.pth"] == "checkpoint rrdbnet, x2"
     assert found["upscale_models/compact.safetensors"] == "checkpoint srvgg, compact"
     assert found["upscale_models/any.onnx"] == "checkpoint onnx-upscaler, any"
-    assert found["ESRGAN/swin.pth"] == "It is an upscaler of another architecture than ESRGAN and Real-ESRGAN compact."
+    assert found["ESRGAN/swin.pth"] == (
+        "It is an upscaler of another architecture than DAT, HAT, ESRGAN, Real-ESRGAN compact and SwinIR."
+    )
     assert "may hold a pickle" in found["Stable-diffusion/x2.pth"]
     for slug, scale in (("4x-old", 4), ("x2", 2), ("compact", 4), ("any", 2)):
         assert NetworkUpscaler(added(slug).spec).tiling.scale == scale
     assert scan(str(place))[""] == "0 to add."
+
+
+@pytest.mark.parametrize("variant", tiny.TRANSFORMERS)
+def test_a_scan_finds_transformers(tmp_path: Path, variant: str) -> None:
+    family, sizes = tiny.TRANSFORMERS[variant]
+    (place := tmp_path / "upscale_models").mkdir()
+    save_file({**tiny.transformer(variant), **tiny.computed_tensors(variant)}, place / "mine.safetensors")
+    assert scan(str(tmp_path), "--add")["upscale_models/mine.safetensors"] == f"checkpoint {family}, mine"
+    upscaler, scale = NetworkUpscaler(added("mine").spec), sizes.scale
+    image = CanonicalImage(np.full((5, 7, 3), 99, np.uint8))
+    enlarged = Enlargement(image, Size(7 * scale, 5 * scale), upscaler).run(lambda done, of: None)
+    assert enlarged.pixels.shape == (5 * scale, 7 * scale, 3)
+
+
+@pytest.mark.parametrize("variant", ["swinir nearest+conv", "hat", "dat standing"])
+def test_a_scan_finds_transformers_as_they_are_published(tmp_path: Path, variant: str) -> None:
+    """In pickles, which hold positions as whole numbers, too."""
+    family, sizes = tiny.TRANSFORMERS[variant]
+    weights = {**tiny.transformer(variant), **tiny.computed_tensors(variant)}
+    pickle(tmp_path / "upscale_models/mine.pth", weights, key="params")
+    assert scan(str(tmp_path), "--add")["upscale_models/mine.pth"] == f"checkpoint {family}, mine"
+    assert NetworkUpscaler(added("mine").spec).tiling.scale == sizes.scale
+
+
+SWINIR = tiny.transformer("swinir pixelshuffle")
+GROUP = "layers.0.residual_group"
+
+
+ONES = np.ones((2, 1), np.float32)
+OTHERS: dict[str, Any] = {
+    "a network of Swin2SR": {**SWINIR, f"{GROUP}.blocks.0.attn.logit_scale": ONES},
+    "a network of SRFormer": {**SWINIR, f"{GROUP}.blocks.0.attn.kv.weight": ONES},
+    "a network of DRCT": {"layers.0.swin1.attn.qkv.weight": ONES},
+    "a network of ATD": {f"{GROUP}.layers.0.attn_win.proj.weight": ONES},
+    "a network of RGT": {"before_RG.1.weight": ONES, "layers.0.blocks.0.gamma": ONES},
+}
+CLEANER = {name: tensor for name, tensor in SWINIR.items() if "upsample" not in name}
+
+
+@pytest.mark.parametrize(
+    ("weights", "reason"),
+    [
+        *((weights, f"{label}, which is taken in ONNX alone.") for label, weights in OTHERS.items()),
+        (CLEANER, "it cleans images, of noise or of traces of JPEG, and does not enlarge them."),
+    ],
+    ids=[*OTHERS, "a SwinIR that cleans"],
+)
+def test_upscalers_that_are_like_those_that_are_taken_are_named(tmp_path: Path, weights: Any, reason: str) -> None:
+    save_file(weights, tmp_path / "other.safetensors")
+    assert scan(str(tmp_path))["other.safetensors"].endswith(reason)
+    with pytest.raises(CommandError, match=re.escape(reason)):
+        call_command("add_model", "mine", "--family", "swinir", "--from", str(tmp_path / "other.safetensors"))
+
+
+def test_they_are_named_in_pickles_too(tmp_path: Path) -> None:
+    pickle(tmp_path / "upscale_models/other.pth", OTHERS["a network of Swin2SR"])
+    assert scan(str(tmp_path))["upscale_models/other.pth"] == (
+        "It is a network of Swin2SR, which is taken in ONNX alone."
+    )
 
 
 @contextmanager
