@@ -9,6 +9,7 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
+    MAX_SIDE,
     TABLE,
     Reconstruction,
     Shapes,
@@ -110,7 +111,7 @@ HAT = register(
         name="hat",
         label="HAT",
         engine=UPSCALING,
-        layout=WeightsLayout(hat_sizes),
+        layout=WeightsLayout(hat_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE),
         implementation="inpainting.upscalers.networks.hat:HAT",
     )
 )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 """The files of a tokenizer of BERT."""
@@ -123,8 +123,14 @@ class WeightsLayout:
     """One `.safetensors` file whose tensors tell the sizes of the network, so that it needs no configuration."""
 
     sizes: Callable[[Mapping[str, tuple[int, ...]]], Any]
-    """Takes the shape of each tensor by its name and returns the sizes. Raises ValueError, with the reason as the end
-    of a sentence, for the tensors of another network."""
+    """Takes the shape of each tensor by its name and returns the sizes, with `scale`. Raises ValueError, with the
+    reason as the end of a sentence, for the tensors of another network."""
+    multiple: Callable[[Any], int] = lambda sizes: 1
+    """Takes the sizes and returns what the sides of an input have to be multiples of."""
+    padding: Literal["edge", "reflect"] | None = "edge"
+    """How inputs are continued to such sides, see `Tiling`."""
+    max_side: int | None = None
+    """Pixels of the source along a tile with its margins, where memory allows less than the size of its output."""
 
 
 class UnsupportedNetwork(ValueError):

@@ -106,7 +106,7 @@ RRDBNET = register(
         name="rrdbnet",
         label="ESRGAN",
         engine=UPSCALING,
-        layout=WeightsLayout(rrdbnet_sizes),
+        layout=WeightsLayout(rrdbnet_sizes, multiple=lambda sizes: sizes.unshuffle),
         implementation="inpainting.upscalers.networks.rrdbnet:RRDBNET",
     )
 )

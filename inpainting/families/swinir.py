@@ -8,6 +8,7 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
+    MAX_SIDE,
     Reconstruction,
     Shapes,
     blocks_in,
@@ -71,7 +72,7 @@ SWINIR = register(
         name="swinir",
         label="SwinIR",
         engine=UPSCALING,
-        layout=WeightsLayout(swinir_sizes),
+        layout=WeightsLayout(swinir_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE),
         implementation="inpainting.upscalers.networks.swinir:SWINIR",
     )
 )

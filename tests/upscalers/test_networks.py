@@ -143,8 +143,14 @@ def test_a_file_of_another_network_is_refused(save: Save, family: str, weights: 
 
 @pytest.mark.parametrize(
     ("family", "weights"),
-    [("rrdbnet", tiny.rrdbnet()), ("rrdbnet", tiny.rrdbnet(tiny.X4)), ("srvgg", tiny.srvgg())],
-    ids=["x2", "x4", "compact"],
+    [
+        ("rrdbnet", tiny.rrdbnet()),
+        ("rrdbnet", tiny.rrdbnet(tiny.X4)),
+        ("srvgg", tiny.srvgg()),
+        ("swinir", tiny.transformer("swinir pixelshuffle")),
+        ("dat", tiny.transformer("dat")),
+    ],
+    ids=["x2", "x4", "compact", "swinir", "dat"],
 )
 def test_planning_knows_the_tiles_of_a_network_without_loading_it(
     save: Save, family: str, weights: Any, monkeypatch: pytest.MonkeyPatch
@@ -154,7 +160,7 @@ def test_planning_knows_the_tiles_of_a_network_without_loading_it(
         patched.setattr(network_cache, "of", None)
         planned = upscaler.planned_tiling
     assert planned is not None
-    assert (planned.step, planned.scale) == (upscaler.tiling.step, upscaler.tiling.scale)
+    assert planned == upscaler.tiling
 
 
 def test_the_tiles_of_a_network_whose_file_does_not_tell_them_are_not_known(save: Save) -> None:

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 from inpainting.catalog.specs import ModelSpec
 from inpainting.families.dat import ATTENTION, BRANCHES, DATSizes
 from inpainting.families.super_resolution import weight_names
-from inpainting.upscalers.networks.network_upscaler import tiling_of
 from inpainting.upscalers.networks.super_resolution import (
-    MAX_SIDE,
     SuperResolution,
     Windows,
     attend,
@@ -212,13 +210,7 @@ class DATNetwork(SuperResolution):
 class DATUpscaler:
     def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
         """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(
-            spec,
-            path,
-            DATNetwork,
-            rename=weight_names,
-            tiling=lambda sizes: tiling_of(sizes.scale, multiple=max(sizes.window), padding=None, max_side=MAX_SIDE),
-        )
+        return load_network(spec, path, DATNetwork, rename=weight_names)
 
 
 DAT = DATUpscaler()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,11 @@ def tiling_of(
     return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 
 
+def tiling_for(layout: WeightsLayout, sizes: Any) -> Tiling:
+    """Return the tiling for a network of these sizes, see `WeightsLayout.sizes`."""
+    return tiling_of(sizes.scale, multiple=layout.multiple(sizes), padding=layout.padding, max_side=layout.max_side)
+
+
 def margin_of(scale: int) -> int:
     """Return the pixels of the source that are seen around a tile."""
     return OUTPUT_MARGIN // scale
@@ -88,14 +93,13 @@ class NetworkUpscaler:
     def planned_tiling(self) -> Tiling | None:
         """`tiling` by the header of the file, so that planning loads no network; None where that does not tell it.
 
-        A network in ONNX tells it by its output alone, and the file may lie on another machine. What the sides of its
-        input have to be multiples of divides the sides of the tiling already, for the factors of the families.
+        A network in ONNX tells it by its output alone, and the file may lie on another machine.
         """
         layout = families.get(self.spec.family).layout
         if self.spec.path is None or not isinstance(layout, WeightsLayout):
             return None
         try:
-            return tiling_of(layout.sizes(shapes_in(read_header(self.spec.path))).scale)
+            return tiling_for(layout, layout.sizes(shapes_in(read_header(self.spec.path))))
         except (OSError, ValueError, ModelRefused):
             return None  # running it says why
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.families.rrdbnet import COLOURS, RRDBNetSizes, own_names
-from inpainting.upscalers.networks.network_upscaler import tiling_of
 from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, leaky, load_network
 
 RESIDUAL = 0.2
@@ -79,13 +78,7 @@ class RRDBNetwork(nn.Module):  # type: ignore[misc]  # torch declares no type
 class RRDBNet:
     def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
         """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(
-            spec,
-            path,
-            RRDBNetwork,
-            rename=own_names,
-            tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.unshuffle),
-        )
+        return load_network(spec, path, RRDBNetwork, rename=own_names)
 
 
 RRDBNET = RRDBNet()

@@ -19,8 +19,6 @@ MEAN = 0.4488, 0.4371, 0.4040
 """The mean colour of the photos of DIV2K, which these networks subtract from their input."""
 MASKED = -100.0
 """Added to the scores of pairs of pixels that are no neighbours in the image."""
-MAX_SIDE = 256
-"""Pixels of the source along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 MAX_SCORES = 2**25
 """Of attention, computed at once: 128 MB in float32."""
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from inpainting.catalog.specs import ModelSpec
 from inpainting.families.super_resolution import weight_names
 from inpainting.families.swinir import SwinIRSizes
-from inpainting.upscalers.networks.network_upscaler import tiling_of
-from inpainting.upscalers.networks.super_resolution import MAX_SIDE, MLP, Group, WindowAttention, WindowNetwork, Windows
+from inpainting.upscalers.networks.super_resolution import MLP, Group, WindowAttention, WindowNetwork, Windows
 from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
 
 
@@ -41,13 +40,7 @@ def network(sizes: SwinIRSizes) -> WindowNetwork:
 class SwinIR:
     def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
         """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(
-            spec,
-            path,
-            network,
-            rename=weight_names,
-            tiling=lambda sizes: tiling_of(sizes.scale, multiple=sizes.window, padding="reflect", max_side=MAX_SIDE),
-        )
+        return load_network(spec, path, network, rename=weight_names)
 
 
 SWINIR = SwinIR()

@@ -29,7 +29,7 @@ from inpainting.networks.device.memory import CPU
 from inpainting.networks.load_lock import serialize
 from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 from inpainting.upscalers.base import OnWait, Tiling
-from inpainting.upscalers.networks.network_upscaler import tiling_of
+from inpainting.upscalers.networks.network_upscaler import tiling_for
 
 TILE_SECONDS = 3600.0
 """A tile of a slow processor may take minutes; `on_wait` is called meanwhile."""
@@ -81,12 +81,11 @@ def load_network(
     build: Callable[[Any], nn.Module],
     *,
     rename: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None,
-    tiling: Callable[[Any], Tiling] = lambda sizes: tiling_of(sizes.scale),
 ) -> TorchNetwork:
     """Return the network of a file, in float32, on the current device.
 
     build: makes the module from the sizes of the family's layout. rename: the names of the file's tensors -> those of
-    the module; others are left out. tiling: how images are cut for a network of these sizes.
+    the module; others are left out.
     Raises EngineFailed, `model_refused` or `model_unavailable`. Out-of-memory errors pass unchanged.
     """
     check_model(path, spec.family)
@@ -103,7 +102,7 @@ def load_network(
     hardware = Hardware(torch.device(current_device()), torch.float32)
     with hardware.copying():
         module = module.eval().requires_grad_(False).to(hardware.device)
-    return TorchNetwork(module, spec.label, tiling(sizes))
+    return TorchNetwork(module, spec.label, tiling_for(layout, sizes))
 
 
 def leaky(features: Tensor) -> Tensor:
