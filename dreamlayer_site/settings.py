@@ -229,7 +229,7 @@ STORAGES = {
 CONTENT_CREDENTIALS = env.bool("DREAMLAYER_CONTENT_CREDENTIALS", True)
 CONTENT_CREDENTIALS_PEM = env.str("DREAMLAYER_CONTENT_CREDENTIALS_PEM", "")
 # A server of RFC 3161 that adds to each signature when it was made. It gets a hash of the signature.
-CONTENT_CREDENTIALS_TIMESTAMP_URL = env.str("DREAMLAYER_CONTENT_CREDENTIALS_TIMESTAMP_URL", "")
+CONTENT_CREDENTIALS_TIMESTAMP_URL = env.secret("DREAMLAYER_CONTENT_CREDENTIALS_TIMESTAMP_URL", "")
 
 # Models: one folder each, created by pull_model and add_model. Only pull_model connects to the hub, and no process
 # executes code from a model repository.

@@ -65,7 +65,7 @@ def credentials_can_be_signed(app_configs: Sequence[AppConfig] | None, **_: Any)
     if address and not is_web_address(address):
         return [
             Error(
-                f"DREAMLAYER_CONTENT_CREDENTIALS_TIMESTAMP_URL is “{address}”.",
+                "DREAMLAYER_CONTENT_CREDENTIALS_TIMESTAMP_URL is no web address.",
                 hint="It is the http:// or https:// address of a server of RFC 3161.",
                 id="inpainting.E008",
             )

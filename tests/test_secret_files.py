@@ -22,6 +22,7 @@ SECRETS = re.findall(r'env\.secret\("(\w+)"', SETTINGS)
 VALUES = {
     "DREAMLAYER_BROKER_URL": "redis://:hidden@redis/0",
     "DREAMLAYER_CHANNEL_URL": "redis://:hidden@redis/1",
+    "DREAMLAYER_CONTENT_CREDENTIALS_TIMESTAMP_URL": "https://me:hidden@stamps.example.org",
     "DREAMLAYER_DATABASE_URL": "postgres://me:hidden@database/name",
     "DREAMLAYER_EMAIL_URL": "smtp+tls://me:hidden@mail.example.org:587",
     "DREAMLAYER_FOOOCUS_WEBHOOK_URL": "https://hooks.example.org/hidden",

@@ -63,8 +63,10 @@ def with_public_names(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ignored_setting_names(names: Collection[str], settings: Mapping[str, Any]) -> list[str]:
-    """Public names of the settings among these names that have a value."""
-    return public_names(name for name in names if settings.get(name) not in (None, "", [], ()))
+    """Public names of the settings among these names that have a value, or are switched on."""
+    return public_names(
+        name for name in names if (value := settings.get(name)) is not False and value not in (None, "", [], ())
+    )
 
 
 def all_warnings(generation: Generation) -> list[str]:

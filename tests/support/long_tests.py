@@ -35,7 +35,9 @@ SHORT_SECONDS = 0.3
 """What takes less is run."""
 MODULE_SECONDS = 2.0
 MODULE_SHARE = 0.15
-"""Each module has this share of its time, and at least these seconds, for its shortest tests. One is always run."""
+"""Each module has this share of its time, and at least these seconds, for its shortest tests."""
+LONGEST_SECONDS = 10.0
+"""One test of a module is run even if it takes longer than that, but for those that take longer than this."""
 
 
 def mark_long_tests(items: Iterable[pytest.Item]) -> None:
@@ -61,7 +63,8 @@ def choose(seconds: dict[str, list[float]]) -> Iterator[str]:
         left = max(MODULE_SECONDS, MODULE_SHARE * sum(sum(seconds[name]) for name in names))
         for number, name in enumerate(sorted(names, key=costs.__getitem__)):
             left -= costs[name]
-            if number and left < 0 and costs[name] > SHORT_SECONDS:
+            may_be_alone = number == 0 and costs[name] <= LONGEST_SECONDS
+            if not may_be_alone and left < 0 and costs[name] > SHORT_SECONDS:
                 yield name
             elif name in have_further:
                 yield name + FURTHER_CASES
