@@ -21,6 +21,7 @@ from inpainting.core.inserting import InsertPlacement, draw, paste
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import INSERT_SETTINGS
 from inpainting.generations import batches
+from inpainting.media.results import is_signed_in_pages
 from inpainting.models import Generation, InferenceModel, ReferenceImage
 from inpainting.planning import planner
 from tests.api.bodies import shape_a, shape_c, text, upload
@@ -113,6 +114,7 @@ def test_a_clone_is_a_composite_of_captures(post_inpaint: PostInpaint, alices_pr
         succeeded(post_inpaint(insert, engine="quick-fill"))
         (image,) = alices_program.get(f"/api/generations/{newest().pk}/").json()["images"]
         assert image["digital_source_type"] == VOCABULARY + source_type
+        assert not is_signed_in_pages(newest().images.get())
 
 
 def test_a_plan_shows_its_box(post_inpaint: PostInpaint, alices_program: Client) -> None:
@@ -214,6 +216,20 @@ def test_auto_takes_an_engine_that_inserts(requested: PaintSettings, engine: str
     assert planner().choose(requested=requested, inserts=True).engine.name == engine
 
 
+@pytest.mark.usefixtures("diffusion_requests")
+def test_quick_fill_clones_it_where_memory_is_too_small_for_a_model(
+    photo: NDArray[np.uint8], hole: NDArray[np.uint8]
+) -> None:
+    settings = PaintSettings(prompt="a cup", strength=0.5, insert_x=48)
+    request = InpaintRequest(CanonicalImage(photo), hole, settings, {"insert_image": CanonicalImage(OTHER)})
+    plan = planner().plan(request)
+    assert (plan.engine.name, plan.settings.insert_mode) == ("diffusion", "start")
+    smaller = planner().step_down(plan)
+    assert smaller is not None
+    assert (smaller.engine.name, smaller.settings.insert_mode) == ("quick-fill", "clone")
+    assert (smaller.settings.insert_x, [*smaller.images]) == (48, ["insert_image"])
+
+
 def test_running_again_keeps_it_or_leaves_it_out(post_inpaint: PostInpaint, alices_program: Client) -> None:
     succeeded(post_inpaint(CUT_OUT, insert_rotation="30"))
     before, link = result(), f"/api/generations/{newest().pk}/run-again/"
@@ -238,13 +254,15 @@ def test_json_sends_it(alices_program: Client, photo_png: bytes, mask_png: bytes
 
 
 def test_a_batch_inserts_it_into_each_image(alices_program: Client, photo: NDArray[np.uint8], mask_png: bytes) -> None:
-    images = [upload(png(pixels), name=f"{name}.png") for name, pixels in (("a", photo), ("b", photo[::-1]))]
-    body = {"images": images, "masks": upload(mask_png), "prompt": "", "insert_image": upload(png(CUT_OUT))}
-    answer = alices_program.post("/api/batches/", body)
-    assert answer.status_code == 202, answer.json()
-    for generation in Generation.objects.all():
-        assert generation.settings["insert_mode"] == "clone"
-        assert generation.settings["insert_x"] == 50.5
-        again = batches.copy_for_rerun(generation)
-        assert again.ignored == generation.ignored
-        assert all(again.settings[name] == generation.settings[name] for name in INSERT_SETTINGS)
+    for insert in (CUT_OUT, None):
+        images = [upload(png(pixels), name=f"{name}.png") for name, pixels in (("a", photo), ("b", photo[::-1]))]
+        body = {"images": images, "masks": upload(mask_png), "prompt": ""}
+        sent = {} if insert is None else {"insert_image": upload(png(insert))}
+        answer = alices_program.post("/api/batches/", {**body, **sent})
+        assert answer.status_code == 202, answer.json()
+        for generation in Generation.objects.order_by("-created_at")[:2]:
+            expected = (None, None) if insert is None else ("clone", 50.5)
+            assert (generation.settings["insert_mode"], generation.settings["insert_x"]) == expected
+            again = batches.copy_for_rerun(generation)
+            assert again.ignored == generation.ignored
+            assert all(again.settings[name] == generation.settings[name] for name in INSERT_SETTINGS)
