@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,12 +15,13 @@ from inpainting import moderation
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.options import option_name, outpaint_from_options, settings_from_options
 from inpainting.cli.passed_over import list_passed_over
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS, IMAGE_LISTS, IMAGE_PLACES
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS, IMAGE_LISTS, IMAGE_PLACES, INSERT
 from inpainting.core.codecs.accepted import SUFFIXES
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines.base import SettingsPlan
+from inpainting.engines.inserting import plan_insert
 from inpainting.generations.submit import random_seed
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
@@ -42,7 +43,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         if path is not None and not path.exists():
             raise CommandError(f"{path} does not exist.")
     options = {**options, "output_format": output_format(options)}
-    plan, outpaint = plan_from_options(options, warn), outpaint_from_options(options)
+    plan, outpaint = plan_from_options(options, conditioning, warn), outpaint_from_options(options)
     polarity = MaskPolarity(options["mask_polarity"])
     if mask is None and outpaint is None and polarity.needs_mask and plan.engine.needs_surroundings:
         raise CommandError(f"MASK is missing: {plan.engine.name} paints from what is kept.")
@@ -80,11 +81,15 @@ def output_format(options: Mapping[str, Any]) -> str:
     return named
 
 
-def plan_from_options(options: Mapping[str, Any], warn: Callable[[str], None]) -> SettingsPlan:
-    """Return the plan of the options' settings, with a random seed where they have none."""
+def plan_from_options(options: Mapping[str, Any], images: Collection[str], warn: Callable[[str], None]) -> SettingsPlan:
+    """Return the plan of the options' settings, with a random seed where they have none.
+
+    images: the names of the conditioning images.
+    """
     requested = settings_from_options(options)
     seed = random_seed() if options["seed"] is None else options["seed"]
-    plan = planner().plan_settings(requested, options["engine"], seed=seed)
+    plan = planner().plan_settings(requested, options["engine"], seed=seed, inserts=INSERT.image in images)
+    plan = plan_insert(plan, images)
     for warning in plan.warnings:
         warn(warning)
     for name in sorted(plan.ignored.keys() & requested.to_dict(exclude_defaults=True).keys()):

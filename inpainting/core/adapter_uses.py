@@ -1,5 +1,5 @@
 """What a request lists: LoRAs, ControlNets and IP-Adapters, each with its numbers, and regions with their prompts; and
-all its conditioning images: theirs, and reference images, which need no adapter.
+all its conditioning images: theirs, and those that need no adapter, reference images and the image to insert.
 
 The first ControlNet and the first IP-Adapter have settings of their own too, such as `control`; see `AdapterList`.
 """
@@ -300,9 +300,23 @@ REGIONS = ImageList(
     ),
     is_scaled=True,
 )
+INSERT = ImageList(
+    limit=1,
+    image="insert_image",
+    image_label=mark("Image to insert"),
+    image_help=mark(
+        "What is inserted into the masked area, of any size, where insert_x, insert_y, insert_width and "
+        "insert_rotation place it. Transparent pixels are left out."
+    ),
+)
 ADAPTER_LISTS = (CONTROLS, IP_ADAPTERS)
 LISTS_BY_SETTING = {adapters.setting: adapters for adapters in ADAPTER_LISTS}
-IMAGE_LISTS: Mapping[str, ImageList] = {**LISTS_BY_SETTING, "references": REFERENCES, Region.SETTING: REGIONS}
+IMAGE_LISTS: Mapping[str, ImageList] = {
+    **LISTS_BY_SETTING,
+    "references": REFERENCES,
+    Region.SETTING: REGIONS,
+    "insert": INSERT,
+}
 """All conditioning images by their role: the setting that lists their adapters or regions, or what needs none."""
 IMAGE_LABELS = {
     name: f"{images.image_label} {number}" if number > 1 else images.image_label

@@ -31,6 +31,8 @@ class DigitalSourceType(StrEnum):
 
     HUMAN_EDITS = "humanEdits"
     """A photo that a person edited with a program without a trained network."""
+    CAPTURES = "compositeCapture"
+    """A photo into which another one was inserted without a trained network."""
     COMPOSITE = "compositeWithTrainedAlgorithmicMedia"
     """A photo of which a trained network has made a part."""
     GENERATED = "trainedAlgorithmicMedia"
@@ -39,6 +41,11 @@ class DigitalSourceType(StrEnum):
     @property
     def address(self) -> str:
         return VOCABULARY + self.value
+
+    @property
+    def is_of_network(self) -> bool:
+        """Whether a trained network has made a part of it."""
+        return self in (DigitalSourceType.COMPOSITE, DigitalSourceType.GENERATED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from inpainting.core import masks
 from inpainting.core.adapter_uses import CONTROLS, REGIONS
 from inpainting.core.codecs import DecodedImage, IntakeLimits
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
-from inpainting.core.conditioning_images import prepare_control_image, prepare_region_mask, prepare_whole_image
+from inpainting.core.conditioning_images import prepare_control_image, prepare_region_mask, prepare_unscaled_image
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import MaskPolarity
@@ -81,7 +81,7 @@ def prepare_conditioning_images(
             prepared[name] = prepare_region_mask(decoded.image, size)
             noun = pmark("a file that was sent", "region mask")
         else:
-            prepared[name] = prepare_whole_image(decoded.image)
+            prepared[name] = prepare_unscaled_image(name, decoded.image)
             continue
         scaled = masks.scaling_note(decoded.image.size, size, noun=noun)
         warnings += [scaled] if scaled else []

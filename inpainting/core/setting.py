@@ -60,6 +60,7 @@ class SettingGroup(StrEnum):
     RESULT = mark("Results")
     SAMPLING = mark("Sampling")
     MASK = mark("Mask and working size")
+    INSERT = mark("Image to insert")
     MODEL = mark("Model and adapters")
     CONTROLNET = mark("ControlNet")
     IP_ADAPTER = mark("IP-Adapter")

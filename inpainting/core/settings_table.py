@@ -67,6 +67,11 @@ ALGORITHM_TYPES = ("none", "dpmsolver++", "sde-dpmsolver++")
 SAFETY_TYPES = ("blur", "pixelate", "black", "sensitive_content_text")
 PRESETS = ("draft",)
 CACHE_LEVELS = ("off", "balanced", "fast")
+INSERT_MODES = ("clone", "start", "reference")
+INSERT_SIDES = (1.0, 100_000.0)
+"""The narrowest and the widest insert, in pixels."""
+INSERT_PLACES = (-100_000.0, 100_000.0)
+"""The lowest and the highest coordinate of the middle of an insert, in pixels."""
 MASKED_CONTENT = ("original", "fill", "noise", "nothing")
 """As in AUTOMATIC1111's web UI, whose names of the last two are latent noise and latent nothing."""
 ALGORITHM_SPELLINGS = {"dpmsolver+++": "dpmsolver++"}
@@ -83,6 +88,7 @@ _prompt = partial(setting, group=SettingGroup.PROMPT, default="", max_length=MAX
 _result = partial(setting, group=SettingGroup.RESULT)
 _sampling = partial(setting, group=SettingGroup.SAMPLING)
 _mask = partial(setting, group=SettingGroup.MASK)
+_insert = partial(setting, group=SettingGroup.INSERT, read_by=frozenset({QUICK_FILL, DIFFUSION}))
 _model = partial(setting, group=SettingGroup.MODEL)
 _controlnet = partial(setting, group=SettingGroup.CONTROLNET)
 _ip_adapter = partial(setting, group=SettingGroup.IP_ADAPTER)
@@ -376,6 +382,44 @@ class PaintSettings:
         default=False,
         default_text=pmark("a setting", "off"),
     )
+    insert_x: float | None = _insert(
+        label=mark("Middle of the insert, from the left"),
+        help=mark("Where the middle of insert_image lies, in pixels of the image; of an outpainting, of its result."),
+        default_text=mark("the middle of the mask"),
+        unit="px",
+        range=INSERT_PLACES,
+    )
+    insert_y: float | None = _insert(
+        label=mark("Middle of the insert, from the top"),
+        help=mark("Where the middle of insert_image lies, in pixels of the image; of an outpainting, of its result."),
+        default_text=mark("the middle of the mask"),
+        unit="px",
+        range=INSERT_PLACES,
+    )
+    insert_width: float | None = _insert(
+        label=mark("Width of the insert"),
+        help=mark("To which insert_image is scaled before it is rotated; its height follows."),
+        default_text=mark("covers the mask; with transparent parts, fits into it"),
+        unit="px",
+        range=INSERT_SIDES,
+    )
+    insert_rotation: float | None = _insert(
+        label=mark("Rotation of the insert"),
+        help=mark("By which insert_image is rotated about its middle, clockwise."),
+        default_text="0",
+        unit="°",
+        range=(-180.0, 180.0),
+    )
+    insert_mode: str | None = _insert(
+        label=mark("Insert as"),
+        help=mark(
+            "clone: quick-fill puts insert_image there with the light of what is around it. start: a diffusion model "
+            "starts from it, and keeps the more of it the lower the denoising strength. reference: it is one more "
+            "reference image, which is not placed."
+        ),
+        default_text=mark("reference for models that take reference images, start for others, clone for quick-fill"),
+        choices=INSERT_MODES,
+    )
     model: str | None = _model(
         label=mark("Model"),
         help=mark("The installed model that paints."),
@@ -590,6 +634,8 @@ PUBLIC_NAMES = {row.name: row.public_name for row in SETTINGS}
 """Setting -> its name in the API."""
 GUIDANCE_SETTINGS = frozenset(row.name for row in SETTINGS if row.ignored_when is UNGUIDED)
 """Settings of classifier-free guidance (Ho and Salimans 2022), for model families that have none."""
+INSERT_SETTINGS = frozenset(row.name for row in SETTINGS if row.group is SettingGroup.INSERT)
+"""Settings of the image to insert, without effect where there is none."""
 _BY_NAME = {row.name: row for row in SETTINGS}
 
 

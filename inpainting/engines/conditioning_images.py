@@ -13,6 +13,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.sentences import Sentence, every, plural_sentence, sentence
 from inpainting.engines.base import Plan, SettingsPlan
+from inpainting.engines.inserting import ignored_inserts
 from inpainting.keepalive import run_in_thread
 from inpainting.preprocessors import control_image
 
@@ -45,7 +46,7 @@ def ignored_images(plan: SettingsPlan, sent: Collection[str]) -> dict[str, str]:
             reasons |= ignored_control_images(plan, sent)
         else:
             reasons |= ignored_image_prompts(adapters, plan, sent)
-    return reasons | ignored_references(plan) | ignored_region_masks(plan, sent)
+    return reasons | ignored_references(plan) | ignored_region_masks(plan, sent) | ignored_inserts(plan)
 
 
 def compute_images(plan: Plan, keepalive: Callable[[], None]) -> tuple[dict[str, CanonicalImage], list[str]]:

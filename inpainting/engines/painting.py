@@ -10,13 +10,14 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.adapter_uses import SCALED_IMAGES
+from inpainting.core.adapter_uses import INSERT, SCALED_IMAGES
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.compositing import composite, cut, cut_image
 from inpainting.core.errors import EngineFailed
 from inpainting.core.feathering import Feather
 from inpainting.core.geometry import Box, Size, Window, plan_window
 from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.inserting import clone, covered_part, paste
 from inpainting.core.masks import coverage, is_grey, nonempty_bounds
 from inpainting.core.plausibility import plausibility_score
 from inpainting.core.request import InpaintRequest
@@ -25,6 +26,7 @@ from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import MAX_SEED, RANGES
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.conditioning_images import compute_images
+from inpainting.engines.inserting import clones, drawn_insert, starts_from_insert
 from inpainting.engines.prefill import prefill
 from inpainting.engines.tiles import fade_in, rows_of, tile_window
 from inpainting.keepalive import run_in_thread
@@ -98,6 +100,32 @@ def add_computed_images(plan: Plan, relay: StepRelay) -> Plan:
 
 
 def engine_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
+    """Return the engine's images of the window, in one pass or in several, with the image that is cloned into them."""
+    if clones(plan):
+        return clone_into_each(plan, engine, relay)
+    return painted_images(plan, engine, relay)
+
+
+def clone_into_each(plan: Plan, engine: Engine, relay: StepRelay) -> Iterator[NDArray[np.uint8]]:
+    """Yield the engine's images of the window with the image to insert cloned into them.
+
+    One with transparent parts is put over them instead: its outline is an edge, which cloning would blur. Where another
+    one covers all of the mask, the engine has nothing to paint.
+    """
+    image, mask = cut(plan.request.image, plan.mask, plan.window)
+    drawn, merge = drawn_insert(plan), clone
+    if plan.images[INSERT.image].has_alpha:
+        images, merge = painted_images(plan, engine, relay), paste
+    elif (covered_part(drawn, mask) == (mask > 0)).all():
+        relay(Step(1, 1))
+        images = [to_rgb8(image)] * plan.settings.num_images
+    else:
+        images = painted_images(plan, engine, relay)
+    for painted in images:
+        yield run_in_thread(partial(merge, painted, drawn, mask), relay.repeat)
+
+
+def painted_images(plan: Plan, engine: Engine, relay: StepRelay) -> Iterable[NDArray[np.uint8]]:
     """Return the engine's images of the window, in one pass or in several."""
     if not plan.window.passes:
         return engine.inpaint(cut_out(plan), relay)
@@ -181,13 +209,17 @@ def cut_out(plan: Plan) -> Plan:
 
     `include_shadow`, `mask_grow` and `mask_blur` are off: the mask is grown and, for a model that reads partial masks,
     faded already. Images of
-    SCALED_IMAGES are cut as the source image is; the others are passed on whole.
+    SCALED_IMAGES are cut as the source image is; the others are passed on whole. A model that starts from the image to
+    insert gets it in the masked area, and as it lies in the window.
     """
     image, mask = cut(plan.request.image, faded_mask(plan), plan.window)
     images = {
         name: cut_image(conditioning_image, plan.window) if name in SCALED_IMAGES else conditioning_image
         for name, conditioning_image in plan.images.items()
     }
+    if starts_from_insert(plan):
+        images[INSERT.image] = drawn = drawn_insert(plan)
+        image = CanonicalImage(paste(to_rgb8(image), drawn, mask))
     settings = replace(plan.settings, include_shadow=False, mask_grow=0, mask_blur=0)
     request = InpaintRequest(image, mask, settings, images)
     return replace(plan, request=request, settings=settings, mask=mask, images=images)

@@ -17,6 +17,7 @@ from inpainting import families
 from inpainting.catalog.inspection.diffusers_folder import takes_guidance
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
+from inpainting.core.adapter_uses import INSERT
 from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
 from inpainting.core.errors import InvalidRequest, ModelRequired
 from inpainting.core.geometry import Box, Placement, Size, Window, WindowRule, plan_window
@@ -32,6 +33,7 @@ from inpainting.engines.base import EngineDeclaration, ModelCatalog, Plan, Resol
 from inpainting.engines.conditioning_images import ignored_images, masks_outside
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.erase.declaration import ERASE
+from inpainting.engines.inserting import CLONE, REFERENCE, as_reference, place_insert, plan_insert
 from inpainting.engines.moderation import find_safety_checker
 from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
@@ -84,21 +86,24 @@ class Planner:
             engine = upscaling_for(engine)
         elif engine == UPSCALE.name:
             registry.find(engine)
-        plan = self.plan_settings(settings, engine, seed=seed)
+        plan = self.plan_settings(settings, engine, seed=seed, inserts=INSERT.image in request.conditioning_images)
         if why := nothing_to_paint(request.placement, request.mask):
             plan = self._plan_without_model(plan, EngineChoice(QUICK_FILL, why))
         return plan_images(request, plan)
 
-    def plan_settings(self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0) -> SettingsPlan:
+    def plan_settings(
+        self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0, inserts: bool = False
+    ) -> SettingsPlan:
         """Choose the engine, apply the safety checker's policy and fill in every default.
 
         engine: its name, or "auto" for the best one.
         seed: used where the settings have none.
+        inserts: whether the request has an image to insert, for "auto".
         Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
         another family, for settings that the model does not support, and where the safety checker is on and
         unavailable.
         """
-        choice = self.choose(engine, requested)
+        choice = self.choose(engine, requested, inserts=inserts)
         settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), self.safety_checker)
         if settings.safety_checker:
             find_safety_checker(self.catalog)
@@ -126,7 +131,7 @@ class Planner:
         if plan.engine.name != DIFFUSION.name:
             return None
         why = sentence("The device's memory was too small for the model, so the gap was closed from the image itself")
-        choice = self._choose_without_prompt(why)
+        choice = self._choose_without_prompt(why, inserts=INSERT.image in plan.request.conditioning_images)
         try:
             return plan_images(plan.request, self._plan_without_model(plan, choice))
         except InvalidRequest:
@@ -134,16 +139,19 @@ class Planner:
 
     def _plan_without_model(self, plan: SettingsPlan, choice: EngineChoice) -> SettingsPlan:
         """Return the same settings for another engine."""
-        resolution = self.resolve(choice.engine, replace(plan.settings, model=None))
+        resolution = self.resolve(choice.engine, replace(plan.settings, model=None, insert_mode=None))
         return make_settings_plan(resolution, choice, plan.requested, plan.warnings)
 
-    def choose(self, engine: str = registry.AUTO, requested: PaintSettings | None = None) -> EngineChoice:
+    def choose(
+        self, engine: str = registry.AUTO, requested: PaintSettings | None = None, *, inserts: bool = False
+    ) -> EngineChoice:
         """Return the engine of that name; for "auto" the best one. Raises InvalidRequest, `engine_not_found`.
 
         "auto" takes the engine of the requested model; else diffusion if a model is installed and a prompt or another
         setting needs it; else, as diffusion does worse without a prompt, erase if the family of its default model
-        `is_chosen_by_auto`; else quick-fill.
+        `is_chosen_by_auto`; else quick-fill. An image to insert is cloned by quick-fill, unless diffusion is chosen.
         requested: None if the settings are not known yet.
+        inserts: whether the request has such an image.
         """
         if engine == UPSCALE.name:
             return EngineChoice(UPSCALE, reason_for(requested.model if requested else None, self.catalog))
@@ -152,7 +160,11 @@ class Planner:
         settings = requested or PaintSettings()
         if settings.model and self.catalog.find_family(settings.model) in families.names(engine=ERASE.name):
             return EngineChoice(ERASE, sentence("The request names the model {model}.", model=settings.model))
+        if inserts and settings.insert_mode == CLONE:
+            return EngineChoice(QUICK_FILL, sentence("The request has an image to clone."))
         why = Sentence(auto_reason(settings))
+        if inserts and settings.insert_mode and not why:
+            why = sentence("An image is to be inserted by a model")
         if (why or requested is None) and DIFFUSION.is_installed and self.catalog.has_installed(DIFFUSION.name):
             return EngineChoice(DIFFUSION, sentence("{why}, and a diffusion model is installed.", why=why))
         return self._choose_without_prompt(
@@ -161,14 +173,18 @@ class Planner:
                 why=why,
             )
             if why
-            else sentence("There is no prompt, so the masked area is filled from the rest of the image")
+            else sentence("There is no prompt, so the masked area is filled from the rest of the image"),
+            inserts=inserts,
         )
 
-    def _choose_without_prompt(self, why: Sentence) -> EngineChoice:
+    def _choose_without_prompt(self, why: Sentence, *, inserts: bool = False) -> EngineChoice:
         """Return the best engine that needs no prompt.
 
         why: the beginning of the reason.
+        inserts: whether an image is to be inserted.
         """
+        if inserts:
+            return EngineChoice(QUICK_FILL, sentence("{why}; quick-fill clones the image to insert.", why=why))
         if not (ERASE.is_installed and self.catalog.has_installed(ERASE.name)):
             return EngineChoice(QUICK_FILL, sentence("{why}; no model for erasing is installed.", why=why))
         family = families.get(self.catalog.find(None, ERASE.name).family)
@@ -195,9 +211,11 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     window: as it was planned before; None to plan it.
     Raises InvalidRequest: `mask_empty`; `mask_required` and `mask_full` where the engine needs something that is kept;
     `too_much_to_paint` above `plan.max_megapixels`; `control_image_missing`, `ip_adapter_image_missing`,
-    `region_mask_missing`; `field_invalid` for an image that the output format cannot hold.
+    `region_mask_missing`, `insert_mode_unfit`, `insert_outside`; `field_invalid` for an image that the output format
+    cannot hold.
     """
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
+    plan = plan_insert(plan, request.conditioning_images)
     if request.enlarged_to is not None:
         return plan_enlargement(request, request.enlarged_to, plan)
     marked, about_shadow = with_shadow(request, plan.settings)
@@ -233,9 +251,14 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
         )
     images = request.conditioning_images
     unread = masks_outside(images, mask) | ignored_images(plan, images)
-    notes = (
+    notes = [
         sentence("{name} was not read: {why}.", name=name, why=why) for name, why in unread.items() if name in images
-    )
+    ]
+    images = {name: image for name, image in images.items() if name not in unread}
+    if plan.settings.insert_mode == REFERENCE and INSERT.image in images:
+        images = as_reference(images)
+    elif INSERT.image in images:
+        plan = replace(plan, settings=place_insert(plan.settings, images[INSERT.image], mask))
     window = window or find_window(
         mask, plan.window_rule, is_outpainting=request.placement is not None, is_tiled=plan.is_tiled
     )
@@ -248,7 +271,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
         about_mask = (*about_mask, *surroundings_notes(plan))
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *about_mask, *notes, *lost)},
-        images={name: image for name, image in images.items() if name not in unread},
+        images=images,
         request=replace(request, settings=plan.settings),
         mask=mask,
         window=window,

@@ -14,10 +14,12 @@ from django.db.models import Count, Prefetch, Q, QuerySet
 from inpainting import webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
 from inpainting.catalog.lookup import Catalog
+from inpainting.core.adapter_uses import INSERT
 from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import sentence
 from inpainting.engines.conditioning_images import ignored_images
+from inpainting.engines.inserting import plan_insert
 from inpainting.engines.plan import plan_images
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.idempotency import Idempotency
@@ -98,7 +100,8 @@ def submit_batch(
     def prepare(batch_input: BatchInput) -> Generation:
         if isinstance(batch_input.request, InvalidRequest):
             raise batch_input.request
-        plan = plan_images(batch_input.request, plan_settings(batch_input.request.settings))
+        inserts = INSERT.image in batch_input.request.conditioning_images
+        plan = plan_images(batch_input.request, plan_settings(batch_input.request.settings, inserts=inserts))
         submission = Submission(
             owner, engine=engine, source_name=batch_input.name, warnings=batch_input.warnings, webhook_url=webhook_url
         )
@@ -229,6 +232,7 @@ def copy_for_rerun(former: Generation) -> Generation:
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
     plan = planner().plan_settings(former.paint_settings, former.engine)
+    plan = plan_insert(plan, former.references)
     ignored_images(plan, former.references)
     for image in former.inputs.values():
         if not image.file.storage.exists(str(image.file.name)):

@@ -15,6 +15,7 @@ from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights, write_packet
 from inpainting.core.credentials import DigitalSourceType, Provenance
 from inpainting.core.metadata import ImageMetadata, SourceCredentials
+from inpainting.engines.inserting import CLONE
 from inpainting.media.conversions import converting
 from inpainting.media.files import ImageGone
 from inpainting.media.signing import sign
@@ -110,7 +111,8 @@ def source_type_of(image: GeneratedImage) -> DigitalSourceType:
     """Return how the pixels of a result came to be."""
     generation = image.generation
     if not generation.model or generation.model in upscalers():
-        return DigitalSourceType.HUMAN_EDITS
+        clones = generation.settings.get("insert_mode") == CLONE and "insert_mode" not in generation.ignored
+        return DigitalSourceType.CAPTURES if clones else DigitalSourceType.HUMAN_EDITS
     # Nothing of the source is seen where all of it is repainted from noise. Enlarging has no strength.
     is_from_noise = "strength" not in generation.ignored and generation.settings.get("strength") == 1.0
     is_whole = image.report.get("coverage") == 1.0
@@ -120,7 +122,7 @@ def source_type_of(image: GeneratedImage) -> DigitalSourceType:
 def is_signed_in_pages(image: GeneratedImage) -> bool:
     """Return whether downloads from pages have Content Credentials: those of results of trained networks, unless the
     site has turned that off."""
-    return settings.CONTENT_CREDENTIALS and source_type_of(image) is not DigitalSourceType.HUMAN_EDITS
+    return settings.CONTENT_CREDENTIALS and source_type_of(image).is_of_network
 
 
 def result_bytes(image: GeneratedImage, format: str = "") -> bytes:

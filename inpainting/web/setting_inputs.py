@@ -13,7 +13,7 @@ from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, REFERENCES
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.setting import Setting, ValueType
-from inpainting.core.settings_table import SETTINGS
+from inpainting.core.settings_table import INSERT_SETTINGS, SETTINGS
 from inpainting.translation import translated
 
 PLACED_BY_HAND = frozenset(
@@ -21,6 +21,8 @@ PLACED_BY_HAND = frozenset(
     | {adapters.setting for adapters in ADAPTER_LISTS}
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
+NOT_IN_FORM = INSERT_SETTINGS
+"""Settings that have no input, as the form takes no image to insert."""
 IN_ROWS = frozenset(setting for adapters in ADAPTER_LISTS for setting in adapters.first)
 """Settings of the first entry of a list of adapters, whose inputs stand in its row."""
 BASIC = ("strength", "num_images", "steps", "seed")
@@ -110,7 +112,7 @@ def number_input(first: dict[str, Any], number: int, adapters: AdapterList) -> d
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The inputs that the page lists by their groups, in the order of the table."""
-    elsewhere = PLACED_BY_HAND | IN_ROWS | frozenset(BASIC)
+    elsewhere = PLACED_BY_HAND | NOT_IN_FORM | IN_ROWS | frozenset(BASIC)
     listed = [row for row in SETTINGS if row.name not in elsewhere]
     groups = dict.fromkeys(row.group for row in listed)
     return [

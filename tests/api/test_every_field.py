@@ -23,7 +23,7 @@ from inpainting import families
 from inpainting.api.native.fields import Img2ImgForm
 from inpainting.catalog.specs import ControlImageKind
 from inpainting.core.setting import DIFFUSION
-from inpainting.core.settings_table import GUIDANCE_SETTINGS
+from inpainting.core.settings_table import GUIDANCE_SETTINGS, INSERT_SETTINGS
 from inpainting.families.declaration import MODERATION
 from inpainting.models import Generation, InferenceModel
 from tests.api.bodies import shape_a, upload
@@ -90,6 +90,11 @@ ALTERNATIVES: dict[str, Any] = {
     "mask_blur": "6",
     "include_shadow": "true",
     "mask_polarity": "white_repaints",
+    "insert_x": "46",
+    "insert_y": "33",
+    "insert_width": "30",
+    "insert_rotation": "40",
+    "insert_mode": "start",
     "loras": json.dumps([{"slug": "ink", "weight": 1.5}]),
     "embeddings": json.dumps(["cat"]),
     "vae": "soft",
@@ -125,6 +130,7 @@ NEEDED_FIELDS: dict[str, dict[str, str]] = {
     "safety_checker_type": {"safety_checker": "true"},
     "embeddings": {"prompt": "a <cat>"},
     "regions": {"region_mask": IMAGE},
+    **{name: {"insert_image": IMAGE, "denoising_strength": "0.5"} for name in INSERT_SETTINGS},
     **{name: {"output_format": "webp"} for name in ("quality", "max_file_kilobytes")},
     **{name: {"control": "edges"} for name in ("control_strength", "control_start", "control_end")},
     "control_type": {"control": "all"},
@@ -157,12 +163,18 @@ def ignored_settings(family: str) -> frozenset[str]:
 def expected(field: str, model: str) -> str:
     """The expected outcome. By the rule, fields that only diffusion reads are ignored by all others."""
     others = DIFFUSION_FAMILIES - {"sd"}  # the adapters of this test are for the family sd
+    takers = {family for family in DIFFUSION_FAMILIES if families.get(family).max_reference_images}
     exceptions: dict[tuple[str, str], str] = {
         **{("loras", family): "lora_unfit" for family in others},
         **{("preset", family): "preset_unavailable" for family in others},
         **{(name, family): "adapter_unfit" for name in ADAPTER_FIELDS for family in others},
         **{(name, model): IGNORED for name in ignored_settings(model)},
         **{("lanpaint_steps", family): IGNORED for family in ("sd", "sdxl", "flux-fill")},  # these are trained to fill
+        # It is the default of models that take no reference images; the place of a reference image is ignored.
+        **{("insert_mode", family): SILENT for family in DIFFUSION_FAMILIES - takers},
+        **{(name, family): IGNORED for name in INSERT_SETTINGS - {"insert_mode"} for family in takers},
+        ("insert_mode", QUICK_FILL): "insert_mode_unfit",
+        **{(name, QUICK_FILL): WORKS for name in INSERT_SETTINGS - {"insert_mode"}},
         ("seed", "lama"): IGNORED,
         ("seed", "migan"): IGNORED,
         ("model", QUICK_FILL): IGNORED,

@@ -17,7 +17,7 @@ from inpainting.engines.base import Queue
 from inpainting.families.sd.network import StableDiffusion
 from inpainting.models import Generation
 from inpainting.worker.run import run_waiting
-from tests.api.bodies import shape_a
+from tests.api.bodies import shape_a, upload
 from tests.conftest import png
 from tests.support import tiny_models
 from tests.support.catalog_entries import add_model
@@ -159,6 +159,29 @@ def test_masked_content_is_what_a_strength_below_1_starts_from(alices_program: C
     assert all((other == free[0]).all() for other in free)
     metadata = Generation.objects.latest("created_at")
     assert "masked_content" in metadata.ignored
+
+
+def test_an_insert_is_what_a_strength_below_1_starts_from(alices_program: Client) -> None:
+    insert = np.ascontiguousarray(data.coffee()[:40, :40])
+    fields = {"denoising_strength": 0.6, "max_upscaling": 1}
+    pasted = PHOTO.copy()
+    pasted[HOLE > 0] = insert[10:30, 10:30].reshape(-1, 3)
+    sent = {**body(**fields), "image": upload(png(pasted))}
+    assert alices_program.post("/api/img2img", sent).status_code == 200
+    expected = np.asarray(Generation.objects.latest("created_at").images.get().read().pixels)[HOLE > 0]
+    for content in ("original", "nothing"):
+        sent = {**body(**fields, masked_content=content), "insert_image": upload(png(insert)), "insert_width": "40"}
+        assert alices_program.post("/api/img2img", sent).status_code == 200
+        result = np.asarray(Generation.objects.latest("created_at").images.get().read().pixels)
+        assert np.array_equal(result[HOLE > 0], expected)
+        assert np.array_equal(result[HOLE == 0], PHOTO[HOLE == 0])
+    sent = {**body(**fields, masked_content="nothing"), "insert_image": upload(png(insert)), "insert_x": "258"}
+    assert alices_program.post("/api/img2img", sent).status_code == 200
+    beside = np.asarray(Generation.objects.latest("created_at").images.get().read().pixels)[HOLE > 0]
+    sent = {**body(**fields), "insert_image": upload(png(insert)), "insert_x": "258"}
+    assert alices_program.post("/api/img2img", sent).status_code == 200
+    original = np.asarray(Generation.objects.latest("created_at").images.get().read().pixels)[HOLE > 0]
+    assert not np.array_equal(beside, original)
 
 
 def test_the_model_sees_the_ramp_of_the_mask(alices_program: Client, monkeypatch: pytest.MonkeyPatch) -> None:

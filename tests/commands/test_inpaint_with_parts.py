@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from django.core.management import CommandError
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import data
 
 from inpainting.core.adapter_uses import Region
@@ -94,6 +95,25 @@ def test_regions_and_their_masks_reach_the_engine(requests: list[InpaintRequest]
         one(folder, *listed, *masks[:2])
     _, notes = one(folder, *listed, *masks, "--engine", "quick-fill")
     assert "--region changes nothing: quick-fill does not read it here." in notes
+
+
+def test_an_image_is_inserted(requests: list[InpaintRequest], folder: Path, photo: NDArray[np.uint8]) -> None:
+    insert = ("--insert-image", folder / "look.png")
+    one(folder, *insert, "--insert-x", 50, "--insert-width", 12.5, "--insert-rotation=-30")
+    assert requests == []
+    cloned = np.asarray(Image.open(folder / "out.png"))
+    assert (cloned != photo).any()
+    (folder / "out.png").unlink()
+    _, notes = one(folder, *insert, "--prompt", "a cat", "--strength", 0.5, "--insert-mode", "start")
+    (request,) = requests
+    assert (request.settings.insert_mode, request.settings.insert_x) == ("start", 50.5)
+    assert request.conditioning_images["insert_image"].size == request.image.size
+    assert "changes nothing" not in notes
+    (folder / "out.png").unlink()
+    _, notes = one(folder, "--insert-x", 50, "--engine", "quick-fill")
+    assert "--insert-x changes nothing: quick-fill does not read it here." in notes
+    with pytest.raises(CommandError, match="covers nothing of the mask"):
+        one(folder, *insert, "--insert-x", -50)
 
 
 @pytest.mark.django_db(transaction=True)  # they are painted by threads

@@ -15,6 +15,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.setting import DIFFUSION, ERASE, EVERY_ENGINE, LISTS, QUICK_FILL, Setting, ValueType
 from inpainting.core.settings_table import (
     GUIDANCE_SETTINGS,
+    INSERT_SETTINGS,
     SETTINGS,
     PaintSettings,
     auto_reason,
@@ -35,6 +36,8 @@ NUMBER_LIMITS = {
         "guidance_start": (0, 1),
         "guidance_end": (0, 1),
     },
+    **{"insert_x": (-100_000, 100_000), "insert_y": (-100_000, 100_000), "insert_width": (1, 100_000)},
+    "insert_rotation": (-180, 180),
     **{"guidance_rescale": (0, 1), "quality": (1, 100), "max_file_kilobytes": (1, 100_000)},
     **{"control_strength": (0, 2), "control_start": (0, 1), "control_end": (0, 1), "ip_adapter_scale": (0, 1)},
 }
@@ -192,7 +195,7 @@ def test_settings_of_another_release_are_read_or_refused_by_name() -> None:
 
 def test_what_each_engine_does_not_read() -> None:
     every = {row.name for row in SETTINGS}
-    assert settings_ignored_by(QUICK_FILL) == every - READ_BY_EVERY_ENGINE - {"seed"}
+    assert settings_ignored_by(QUICK_FILL) == every - READ_BY_EVERY_ENGINE - {"seed"} - INSERT_SETTINGS
     assert settings_ignored_by(ERASE) == every - READ_BY_EVERY_ENGINE - {"model"}
     assert settings_ignored_by(DIFFUSION) == set()
     assert settings_ignored_by("an engine that no row names") == every - READ_BY_EVERY_ENGINE

@@ -16,6 +16,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import WindowRule
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest, PaintSettings
+from inpainting.core.settings_table import INSERT_SETTINGS
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.conditioning_images import ignored_images, images_to_compute
 from inpainting.engines.painting import paint
@@ -74,6 +75,14 @@ def test_the_control_image_is_cropped_to_the_window() -> None:
     )
     assert other is not None
     assert np.array_equal(other.pixels, 255 - done(request, Guided())[0].image.pixels)
+
+
+def test_an_engine_that_inserts_nothing_does_not_get_the_image_to_insert() -> None:
+    request = replace(scene(), conditioning_images={"insert_image": REFERENCE})
+    seen, warnings = done(request, Guided(ignored=INSERT_SETTINGS))
+    assert seen.conditioning_images == {}
+    assert [warning for warning in warnings if "paints without an image to insert." in warning]
+    assert planned(request, Guided(ignored=INSERT_SETTINGS)).ignored.keys() >= INSERT_SETTINGS
 
 
 def test_the_image_prompt_is_passed_uncropped() -> None:

@@ -10,7 +10,7 @@ from inpainting.api.images import ImageRole, read_image
 from inpainting.api.native.bodies import Body
 from inpainting.core.adapter_uses import IMAGE_LABELS, SCALED_IMAGES
 from inpainting.core.codecs import DecodedImage
-from inpainting.core.conditioning_images import prepare_whole_image
+from inpainting.core.conditioning_images import prepare_unscaled_image
 from inpainting.core.sentences import sentence
 
 ROLES = {
@@ -31,5 +31,5 @@ def conditioning_images_in(body: Body, request: Request) -> dict[str, DecodedIma
             warnings = tuple(sentence("{name}: {problem}", name=name, problem=warning) for warning in decoded.warnings)
             images[name] = replace(decoded, warnings=warnings)
     for name in images.keys() - SCALED_IMAGES:  # here, so that one is converted once for all of a batch
-        images[name] = replace(images[name], image=prepare_whole_image(images[name].image))
+        images[name] = replace(images[name], image=prepare_unscaled_image(name, images[name].image))
     return images

@@ -37,6 +37,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import sentence
 from inpainting.engines import registry
+from inpainting.engines.inserting import insert_box
 from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.description import ignored_setting_names
 from inpainting.generations.settings_plan import Marked, describe_plan
@@ -131,6 +132,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
         "quality": settings.quality,
         "coverage": round(masks.coverage(plan.mask), 6),
         **window.to_dict(),
+        **({} if (box := insert_box(plan)) is None else {"insert_box": box}),
         "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
         "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),
         "warnings": [translated(text) for text in (*submission.warnings, *plan.warnings)],

@@ -147,6 +147,9 @@ class ImagePlanAnswer(Success):
     coverage: float = Field(ge=0, le=1)
     window: list[int] = Field(description="Left, top, right, bottom.")
     work_size: list[int] = Field(description="Width, height.")
+    insert_box: Optional[list[int]] = Field(
+        None, description="Left, top, right, bottom of insert_image where it is placed; it may reach beyond the image."
+    )
     estimate_seconds: float | None
     ignored: list[str]
     warnings: list[str]

@@ -39,7 +39,7 @@ export class Downloads {
   /** Offers a result under its file name. `requested` are the settings of its generation.
    *  @param {Image} image @param {string} name @param {object} requested */
   show(image, name, requested) {
-    if (this.#image.url !== image.url) this.#elements.credentials.checked = !this.#elements.credentials.disabled && !image.digital_source_type.endsWith("/humanEdits")
+    if (this.#image.url !== image.url) this.#elements.credentials.checked = !this.#elements.credentials.disabled && !/\/(humanEdits|compositeCapture)$/.test(image.digital_source_type)
     this.#image = image
     this.#name = name
     this.#requested = requested
