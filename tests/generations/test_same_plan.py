@@ -146,7 +146,8 @@ def test_the_plan_shows_the_plan(
     assert (answer["engine"], answer["engine_reason"]) == (plan.engine.name, plan.reason)
     assert answer["window"] == [box.left, box.top, box.right, box.bottom]
     assert answer["warnings"] == list(plan.warnings)
-    given = {name for name, value in asdict(plan.settings).items() if value not in (None, "", [], ())}
+    values = asdict(plan.settings).items()
+    given = {name for name, value in values if value is not False and value not in (None, "", [], ())}
     names = {row.name: row.public_name or row.name for row in SETTINGS}
     assert answer["ignored"] == sorted(names[name] for name in given & plan.ignored.keys())
 
