@@ -59,6 +59,7 @@ def translated_page(
     yield from watched_page(context)
 
 
+@pytest.mark.full
 @ON_EVERY_SCREEN
 def test_every_page_fits(
     browser: Browser, site: Installation, administrator: StorageState, language: str, screen: Device
