@@ -89,6 +89,13 @@ _result = partial(setting, group=SettingGroup.RESULT)
 _sampling = partial(setting, group=SettingGroup.SAMPLING)
 _mask = partial(setting, group=SettingGroup.MASK)
 _insert = partial(setting, group=SettingGroup.INSERT, read_by=frozenset({QUICK_FILL, DIFFUSION}))
+_insert_place = partial(
+    _insert,
+    help=mark("Where the middle of insert_image lies, in pixels of the image; of an outpainting, of its result."),
+    default_text=mark("the middle of the mask"),
+    unit="px",
+    range=INSERT_PLACES,
+)
 _model = partial(setting, group=SettingGroup.MODEL)
 _controlnet = partial(setting, group=SettingGroup.CONTROLNET)
 _ip_adapter = partial(setting, group=SettingGroup.IP_ADAPTER)
@@ -382,20 +389,8 @@ class PaintSettings:
         default=False,
         default_text=pmark("a setting", "off"),
     )
-    insert_x: float | None = _insert(
-        label=mark("Middle of the insert, from the left"),
-        help=mark("Where the middle of insert_image lies, in pixels of the image; of an outpainting, of its result."),
-        default_text=mark("the middle of the mask"),
-        unit="px",
-        range=INSERT_PLACES,
-    )
-    insert_y: float | None = _insert(
-        label=mark("Middle of the insert, from the top"),
-        help=mark("Where the middle of insert_image lies, in pixels of the image; of an outpainting, of its result."),
-        default_text=mark("the middle of the mask"),
-        unit="px",
-        range=INSERT_PLACES,
-    )
+    insert_x: float | None = _insert_place(label=mark("Middle of the insert, from the left"))
+    insert_y: float | None = _insert_place(label=mark("Middle of the insert, from the top"))
     insert_width: float | None = _insert(
         label=mark("Width of the insert"),
         help=mark("To which insert_image is scaled before it is rotated; its height follows."),

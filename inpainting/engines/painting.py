@@ -23,7 +23,7 @@ from inpainting.core.plausibility import plausibility_score
 from inpainting.core.request import InpaintRequest
 from inpainting.core.resizing import resize_pixels
 from inpainting.core.sentences import sentence
-from inpainting.core.settings_table import MAX_SEED, RANGES
+from inpainting.core.settings_table import MAX_SEED, RANGES, PaintSettings
 from inpainting.engines.base import Engine, OnStep, Plan, Step
 from inpainting.engines.conditioning_images import compute_images
 from inpainting.engines.inserting import clones, drawn_insert, starts_from_insert
@@ -141,9 +141,7 @@ def paint_in_passes(plan: Plan, engine: Engine, index: int, relay: StepRelay) ->
     for number, part in enumerate(plan.window.passes):
         mask = np.zeros_like(plan.mask)
         mask[part.slices] = np.where(plan.mask[part.slices] > 0, np.uint8(255), np.uint8(0))
-        # Another seed for each pass, or the noise would repeat itself from tile to tile.
-        seed = (plan.settings.seed + index + number * MAX_IMAGES) % MAX_SEED
-        settings = replace(plan.settings, num_images=1, seed=seed, mask_blur=0)
+        settings = replace(part_settings(plan, index, number), mask_blur=0)
         request = replace(plan.request, image=image, mask=mask, settings=settings)
         window = plan_window(nonempty_bounds(mask), image.size, plan.window_rule)
         pass_plan = replace(plan, request=request, settings=settings, mask=mask, window=window)
@@ -162,10 +160,8 @@ def paint_in_tiles(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> 
         rows = slice(row[0].top - box.top, row[0].bottom - box.top)
         strip, left = canvas[rows].copy(), box.left
         for tile in row:
-            # Another seed for each tile, or the noise would repeat itself from tile to tile.
-            seed = (plan.settings.seed + index + number * MAX_IMAGES) % MAX_SEED
-            settings = replace(plan.settings, num_images=1, seed=seed)
-            tile_plan = replace(plan, settings=settings, window=tile_window(tile, plan.window_rule))
+            window = tile_window(tile, plan.window_rule)
+            tile_plan = replace(plan, settings=part_settings(plan, index, number), window=window)
             follow = partial(relay.follow_pass, index * len(tiles) + number, images * len(tiles), tile)
             (painted,) = engine.inpaint(cut_out(tile_plan), follow)
             part = strip[:, tile.left - box.left : tile.right - box.left]
@@ -175,6 +171,15 @@ def paint_in_tiles(plan: Plan, engine: Engine, index: int, relay: StepRelay) -> 
         fade_in(canvas[rows], strip, max(0, above - row[0].top))
         above = row[0].bottom
     return canvas
+
+
+def part_settings(plan: Plan, index: int, number: int) -> PaintSettings:
+    """Return the settings of one pass or tile of image `index`, each with a seed of its own.
+
+    With the same seed, the noise would repeat itself from part to part.
+    """
+    seed = (plan.settings.seed + index + number * MAX_IMAGES) % MAX_SEED
+    return replace(plan.settings, num_images=1, seed=seed)
 
 
 def composite_each(plan: Plan, images: Iterable[NDArray[np.uint8]], relay: StepRelay) -> Iterator[Painting]:

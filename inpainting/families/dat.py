@@ -11,8 +11,8 @@ from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
     MAX_SIDE,
     MAX_WINDOW,
-    Reconstruction,
     Shapes,
+    TransformerSizes,
     blocks_in,
     check_heads,
     convolution,
@@ -31,10 +31,9 @@ BRANCHES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class DATSizes:
+class DATSizes(TransformerSizes):
     """The sizes of a DAT."""
 
-    reconstruction: Reconstruction
     window: tuple[int, int]
     """Pixels along the shorter and the longer side of a window."""
     blocks: tuple[int, ...]
@@ -47,10 +46,6 @@ class DATSizes:
     """Features of the networks that compute the biases of relative positions."""
     squeezed: tuple[int, int]
     """Channels between the layers that weigh the channels, and the pixels."""
-
-    @property
-    def scale(self) -> int:
-        return self.reconstruction.scale
 
 
 def dat_sizes(shapes: Shapes) -> DATSizes:

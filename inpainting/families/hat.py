@@ -11,8 +11,8 @@ from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
     MAX_SIDE,
     TABLE,
-    Reconstruction,
     Shapes,
+    TransformerSizes,
     blocks_in,
     convolution,
     end_of_blocks,
@@ -31,10 +31,9 @@ BLOCK = "layers.0.residual_group.blocks.0"
 
 
 @dataclass(frozen=True, slots=True)
-class HATSizes:
+class HATSizes(TransformerSizes):
     """The sizes of a HAT."""
 
-    reconstruction: Reconstruction
     window: int
     """Pixels along a window, in which each pixel attends to all."""
     seen: int
@@ -49,10 +48,6 @@ class HATSizes:
     """Channels between the convolutions of a block."""
     squeezed: int
     """Channels between the layers that weigh the channels of a block."""
-
-    @property
-    def scale(self) -> int:
-        return self.reconstruction.scale
 
 
 def hat_sizes(shapes: Shapes) -> HATSizes:

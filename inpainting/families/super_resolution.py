@@ -56,6 +56,17 @@ class Reconstruction:
         return (self.scale,) if is_one else (2,) * (self.scale.bit_length() - 1)
 
 
+@dataclass(frozen=True, slots=True)
+class TransformerSizes:
+    """Base class of the sizes of a family."""
+
+    reconstruction: Reconstruction
+
+    @property
+    def scale(self) -> int:
+        return self.reconstruction.scale
+
+
 def reconstruction_in(shapes: Shapes) -> Reconstruction:
     """Return the layers around the blocks of a network whose tensors have these shapes.
 

@@ -9,8 +9,8 @@ from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
     MAX_SIDE,
-    Reconstruction,
     Shapes,
+    TransformerSizes,
     blocks_in,
     end_of_blocks,
     norm,
@@ -24,10 +24,9 @@ from inpainting.families.super_resolution import (
 
 
 @dataclass(frozen=True, slots=True)
-class SwinIRSizes:
+class SwinIRSizes(TransformerSizes):
     """The sizes of a SwinIR."""
 
-    reconstruction: Reconstruction
     window: int
     """Pixels along a window, in which each pixel attends to all."""
     blocks: tuple[int, ...]
@@ -36,10 +35,6 @@ class SwinIRSizes:
     """Of the blocks of each group."""
     hidden: int
     """Features within the MLPs."""
-
-    @property
-    def scale(self) -> int:
-        return self.reconstruction.scale
 
 
 def swinir_sizes(shapes: Shapes) -> SwinIRSizes:

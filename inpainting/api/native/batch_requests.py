@@ -16,16 +16,15 @@ from inpainting.api.native.fields import Img2ImgForm, check_fields, settings_fro
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.upscale import UpscaleBatchForm
 from inpainting.api.native.sent_masks import SentMask, read_mask
-from inpainting.api.native.upscale import read_values, sizeless
+from inpainting.api.native.upscale import UpscaleFields
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.inputs import build_request, upscale_request
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import OUTPAINT_ROWS, Outpaint, outpaint_from
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import sentence
-from inpainting.core.upscaling import Upscale, upscale_from
 from inpainting.engines import registry
 from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.batches import BatchInput, submit_batch
@@ -105,14 +104,13 @@ def accept_upscale_batch(request: Request) -> Batch:
     images = body.images("images")
     check_counts(len(images), 0)
     catalog, warnings = Catalog(), list[str]()
-    values = read_values(body, warnings, UpscaleBatchForm)
-    settings = settings_from(sizeless(values), catalog)
-    build = partial(enlarging, upscale=upscale_from(values), settings=settings, warnings=warnings)
+    fields = UpscaleFields.read(body, catalog, warnings, UpscaleBatchForm)
+    build = partial(enlarging, fields=fields, warnings=warnings)
     return submit_batch(
         (batch_input(image, request, build) for image in images),
         owner=request.user,
         engine=UPSCALE.name,
-        webhook_url=values.get("webhook_url", ""),
+        webhook_url=fields.values.get("webhook_url", ""),
         idempotency=idempotency,
         catalog=catalog,
     )
@@ -178,10 +176,9 @@ def painting(
 
 
 def enlarging(
-    image: DecodedImage, *, upscale: Upscale, settings: PaintSettings, warnings: Sequence[str]
+    image: DecodedImage, *, fields: UpscaleFields, warnings: Sequence[str]
 ) -> tuple[InpaintRequest, Sequence[str]]:
-    size = upscale.checked_size(image.image, image_limits())
-    return upscale_request(image.image, size, settings), (*warnings, *image.warnings)
+    return fields.request_for(image.image), (*warnings, *image.warnings)
 
 
 def readable(sent: OneImage) -> SentImage:

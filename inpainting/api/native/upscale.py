@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -18,10 +20,11 @@ from inpainting.api.native.schemas.upscale import UPSCALE_BODY, UpscaleBatchForm
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.catalog.lookup import Catalog
+from inpainting.core import upscaling
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import upscale_request
-from inpainting.core.request import InpaintRequest
-from inpainting.core.upscaling import upscale_from
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.idempotency import Idempotency
@@ -73,16 +76,14 @@ class Upscaling(NativeApi):
             raise InvalidRequest("No image file provided", code="field_missing", field=field)
         catalog, warnings = Catalog(), list[str]()
         body = self.translate(body, catalog, warnings)
-        values = read_values(body, warnings)
-        upscale, settings = upscale_from(values), settings_from(sizeless(values), catalog)
-        parent = parent_in(values, request.user)
+        fields = UpscaleFields.read(body, catalog, warnings)
+        parent = parent_in(fields.values, request.user)
         decoded = read_image(sent, IMAGE, request)
-        size = upscale.checked_size(decoded.image, image_limits())
-        return upscale_request(decoded.image, size, settings), Submission(
+        return fields.request_for(decoded.image), Submission(
             engine=UPSCALE.name,
             source_name=sent.name,
             warnings=(*warnings, *decoded.warnings),
-            webhook_url=values.get("webhook_url", ""),
+            webhook_url=fields.values.get("webhook_url", ""),
             ignored_fields=ignored_fields(body, KNOWN_FIELDS),
             idempotency=idempotency,
             catalog=catalog,
@@ -93,15 +94,30 @@ class Upscaling(NativeApi):
 UPSCALING = Upscaling()
 
 
-def read_values(body: Body, warnings: list[str], form: type[UpscaleBatchForm] = UpscaleForm) -> dict[str, Any]:
-    """Return the values of the fields of the form. Raises InvalidRequest, with the limit for a value outside its range.
+@dataclass(frozen=True, slots=True)
+class UpscaleFields:
+    """The fields of a body: their values by name, and what these say about the size and as settings."""
 
-    warnings: those about clamped numbers are added to it.
-    """
-    values = form.read(body.fields, clamped=warnings if body.is_lenient else None).sent()
-    if values.get("model") in ("", registry.AUTO):
-        del values["model"]
-    return values
+    values: Mapping[str, Any]
+    upscale: upscaling.Upscale
+    settings: PaintSettings
+
+    @classmethod
+    def read(
+        cls, body: Body, catalog: Catalog, warnings: list[str], form: type[UpscaleBatchForm] = UpscaleForm
+    ) -> UpscaleFields:
+        """Read the fields of the form. Raises InvalidRequest, with the limit for a value outside its range.
+
+        warnings: those about clamped numbers are added to it.
+        """
+        values = form.read(body.fields, clamped=warnings if body.is_lenient else None).sent()
+        if values.get("model") in ("", registry.AUTO):
+            del values["model"]
+        return cls(values, upscaling.upscale_from(values), settings_from(sizeless(values), catalog))
+
+    def request_for(self, image: CanonicalImage) -> InpaintRequest:
+        """Return the request to enlarge an image. Raises what `Upscale.checked_size` raises."""
+        return upscale_request(image, self.upscale.checked_size(image, image_limits()), self.settings)
 
 
 def sizeless(values: dict[str, Any]) -> dict[str, Any]:

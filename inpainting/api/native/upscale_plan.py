@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from rest_framework.request import Request
 
 from inpainting.api.native.bodies import Body
-from inpainting.api.native.fields import settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, ignored_fields
 from inpainting.api.native.schemas.plan import UpscalePlanAnswer, UpscalePlanForm
-from inpainting.api.native.upscale import KNOWN_FIELDS, UPSCALING, read_values, sizeless
+from inpainting.api.native.upscale import KNOWN_FIELDS, UPSCALING, UpscaleFields
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.upscaling import upscale_from
 from inpainting.engines.base import SettingsPlan
 from inpainting.engines.plan import check_enlargement
 from inpainting.engines.upscaling import UPSCALE, count_tiles
@@ -50,19 +49,24 @@ def plan_upscaling(body: Body, request: Request) -> dict[str, Any]:
 def plan_size(source: Size, body: Body) -> dict[str, Any]:
     """Return the plan for an image of that size."""
     catalog, warnings = Catalog(), list[str]()
-    values = read_values(body, warnings)
-    size = upscale_from(values).planned_size(source, image_limits())
-    plan = planner(catalog).plan_settings(settings_from(sizeless(values), catalog), UPSCALE.name)
+    fields = UpscaleFields.read(body, catalog, warnings)
+    size = fields.upscale.planned_size(source, image_limits())
+    plan = planner(catalog).plan_settings(fields.settings, UPSCALE.name)
     check_enlargement(size, plan)
     return describe(plan, source, size, (*warnings, *plan.warnings), ignored_fields(body, KNOWN_FIELDS))
+
+
+@lru_cache(maxsize=64)  # the editor asks again with each change of its form
+def bytes_of_mask(size: Size) -> int:
+    """Return the bytes of the file of a mask of that size that marks everything, as an upscaling stores."""
+    return len(encode_png(CanonicalImage(np.full((size.height, size.width, 1), 255, np.uint8))))
 
 
 def describe(
     plan: SettingsPlan, source: Size, size: Size, warnings: tuple[str, ...], ignored: tuple[str, ...]
 ) -> dict[str, Any]:
     """Return the answer. source, size: of the image and of its result."""
-    mask = CanonicalImage(np.full((source.height, source.width, 1), 255, np.uint8))
-    work = GenerationFeatures(size.area, source.area, len(encode_png(mask)))
+    work = GenerationFeatures(size.area, source.area, bytes_of_mask(source))
     values = {
         "engine": plan.engine.name,
         "engine_reason": translated(plan.reason),

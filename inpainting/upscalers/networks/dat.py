@@ -6,13 +6,11 @@ A channel attends to others over the whole input, so a tile is computed with oth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from inpainting.catalog.specs import ModelSpec
 from inpainting.families.dat import ATTENTION, BRANCHES, DATSizes
 from inpainting.families.super_resolution import weight_names
 from inpainting.upscalers.networks.super_resolution import (
@@ -22,7 +20,7 @@ from inpainting.upscalers.networks.super_resolution import (
     end_of_blocks,
     on_channels,
 )
-from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
+from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop
 
 PLACES = ".rpe_biases"
 """Ends the names of the differences between two places of a window, in files."""
@@ -207,10 +205,4 @@ class DATNetwork(SuperResolution):
         return output
 
 
-class DATUpscaler:
-    def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
-        """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(spec, path, DATNetwork, rename=weight_names)
-
-
-DAT = DATUpscaler()
+DAT = TorchFamily(DATNetwork, weight_names)

@@ -5,12 +5,9 @@ The weight of a channel is of its mean over the whole input, so a tile is comput
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import Tensor, nn
 
-from inpainting.catalog.specs import ModelSpec
 from inpainting.families.hat import HATSizes
 from inpainting.families.super_resolution import weight_names
 from inpainting.upscalers.networks.super_resolution import (
@@ -23,7 +20,7 @@ from inpainting.upscalers.networks.super_resolution import (
     convolution,
     on_channels,
 )
-from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
+from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop
 
 CONVOLVED = 0.01
 """The share of a block's convolutions in what is added to its input, of all published networks."""
@@ -120,10 +117,4 @@ def network(sizes: HATSizes) -> WindowNetwork:
     return WindowNetwork(sizes.reconstruction, sizes.window, groups)
 
 
-class HATUpscaler:
-    def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
-        """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(spec, path, network, rename=weight_names)
-
-
-HAT = HATUpscaler()
+HAT = TorchFamily(network, weight_names)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
-from inpainting.catalog.specs import ModelSpec
 from inpainting.families.rrdbnet import COLOURS, RRDBNetSizes, own_names
-from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, leaky, load_network
+from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop, leaky
 
 RESIDUAL = 0.2
 """The share of each block that is added to its input."""
@@ -75,10 +72,4 @@ class RRDBNetwork(nn.Module):  # type: ignore[misc]  # torch declares no type
         return output
 
 
-class RRDBNet:
-    def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
-        """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(spec, path, RRDBNetwork, rename=own_names)
-
-
-RRDBNET = RRDBNet()
+RRDBNET = TorchFamily(RRDBNetwork, own_names)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
-from inpainting.catalog.specs import ModelSpec
 from inpainting.families.srvgg import COLOURS, SRVGGSizes
-from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
+from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop
 
 
 class SRVGGNetwork(nn.Module):  # type: ignore[misc]  # torch declares no type
@@ -32,10 +29,4 @@ class SRVGGNetwork(nn.Module):  # type: ignore[misc]  # torch declares no type
         return nn.functional.pixel_shuffle(x, self.scale).add_(repeated)
 
 
-class SRVGG:
-    def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
-        """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(spec, path, SRVGGNetwork)
-
-
-SRVGG_UPSCALER = SRVGG()
+SRVGG_UPSCALER = TorchFamily(SRVGGNetwork)

@@ -6,6 +6,7 @@ The networks of SwinIR, HAT and DAT are made of it. Features are [1, height, wid
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ MAX_SCORES = 2**25
 """Of attention, computed at once: 128 MB in float32."""
 
 
-class SuperResolution(nn.Module):  # type: ignore[misc]  # torch declares no type
+class SuperResolution(nn.Module, ABC):  # type: ignore[misc]  # torch declares no type
     """The layers before and after the blocks, which `features` computes with."""
 
     def __init__(self, sizes: Reconstruction) -> None:
@@ -45,9 +46,9 @@ class SuperResolution(nn.Module):  # type: ignore[misc]  # torch declares no typ
             self.upsample = shuffles(upsampled, upsampled, sizes.steps)
         self.conv_last = convolution(upsampled, COLOURS)
 
+    @abstractmethod
     def features(self, x: Tensor) -> Tensor:
         """Return what the blocks make of the features [1, channels, h, w], in the same shape."""
-        raise NotImplementedError
 
     def forward(self, image: Tensor) -> Tensor:  # [1, 3, h, w] -> [1, 3, scale * h, scale * w]
         mean = image.new_tensor(MEAN).view(1, COLOURS, 1, 1)

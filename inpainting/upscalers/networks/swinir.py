@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from torch import Tensor, nn
 
-from inpainting.catalog.specs import ModelSpec
 from inpainting.families.super_resolution import weight_names
 from inpainting.families.swinir import SwinIRSizes
 from inpainting.upscalers.networks.super_resolution import MLP, Group, WindowAttention, WindowNetwork, Windows
-from inpainting.upscalers.networks.torch_networks import TorchNetwork, check_stop, load_network
+from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop
 
 
 class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
@@ -37,10 +34,4 @@ def network(sizes: SwinIRSizes) -> WindowNetwork:
     return WindowNetwork(sizes.reconstruction, sizes.window, groups)
 
 
-class SwinIR:
-    def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
-        """Return the network. Raises EngineFailed: `model_refused`, `model_unavailable`."""
-        return load_network(spec, path, network, rename=weight_names)
-
-
-SWINIR = SwinIR()
+SWINIR = TorchFamily(network, weight_names)

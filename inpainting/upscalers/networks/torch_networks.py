@@ -74,35 +74,38 @@ def check_stop() -> None:
         raise Cancelled
 
 
-@serialize
-def load_network(
-    spec: ModelSpec,
-    path: Path,
-    build: Callable[[Any], nn.Module],
-    *,
-    rename: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None,
-) -> TorchNetwork:
-    """Return the network of a file, in float32, on the current device.
+@dataclass(frozen=True, slots=True)
+class TorchFamily:
+    """A family whose networks are declared in this package: what its `implementation` names."""
 
-    build: makes the module from the sizes of the family's layout. rename: the names of the file's tensors -> those of
-    the module; others are left out.
-    Raises EngineFailed, `model_refused` or `model_unavailable`. Out-of-memory errors pass unchanged.
-    """
-    check_model(path, spec.family)
-    layout = cast(WeightsLayout, families.get(spec.family).layout)
-    try:
-        tensors = load_file(path)
-        sizes = layout.sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
-        names = rename(tensors) if rename else {name: name for name in tensors}
-        with torch.device("meta"):
-            module = build(sizes)
-        module.load_state_dict({new: tensors[name].float() for name, new in names.items()}, assign=True)
-    except READ_ERRORS as error:
-        raise unreadable(sentence("The model {label}", label=spec.label), path, error, "model_unavailable") from error
-    hardware = Hardware(torch.device(current_device()), torch.float32)
-    with hardware.copying():
-        module = module.eval().requires_grad_(False).to(hardware.device)
-    return TorchNetwork(module, spec.label, tiling_for(layout, sizes))
+    build: Callable[[Any], nn.Module]
+    """Makes the module from the sizes of the family's layout."""
+    rename: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None
+    """Returns the names of the file's tensors -> those of the module; others are left out."""
+
+    @serialize
+    def load(self, spec: ModelSpec, path: Path) -> TorchNetwork:
+        """Return the network of a file, in float32, on the current device.
+
+        Raises EngineFailed, `model_refused` or `model_unavailable`. Out-of-memory errors pass unchanged.
+        """
+        check_model(path, spec.family)
+        layout = cast(WeightsLayout, families.get(spec.family).layout)
+        try:
+            tensors = load_file(path)
+            sizes = layout.sizes({name: tuple(tensor.shape) for name, tensor in tensors.items()})
+            names = self.rename(tensors) if self.rename else {name: name for name in tensors}
+            with torch.device("meta"):
+                module = self.build(sizes)
+            module.load_state_dict({new: tensors[name].float() for name, new in names.items()}, assign=True)
+        except READ_ERRORS as error:
+            raise unreadable(
+                sentence("The model {label}", label=spec.label), path, error, "model_unavailable"
+            ) from error
+        hardware = Hardware(torch.device(current_device()), torch.float32)
+        with hardware.copying():
+            module = module.eval().requires_grad_(False).to(hardware.device)
+        return TorchNetwork(module, spec.label, tiling_for(layout, sizes))
 
 
 def leaky(features: Tensor) -> Tensor:
