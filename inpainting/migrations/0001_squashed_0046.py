@@ -117,6 +117,24 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
+            name='UploadedPicture',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('sha256', models.CharField(editable=False, max_length=64)),
+                ('byte_count', models.PositiveBigIntegerField(editable=False)),
+                ('width', models.PositiveIntegerField(editable=False)),
+                ('height', models.PositiveIntegerField(editable=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('expires_at', models.DateTimeField(db_index=True, editable=False)),
+                ('found', models.JSONField(editable=False, help_text='of a mask that was found: segmenter, box, area, score; empty: uploaded', null=True)),
+                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploaded_pictures', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
             name='Analysis',
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
@@ -156,10 +174,12 @@ class Migration(migrations.Migration):
                 ('service', models.CharField(default='native', editable=False, max_length=20)),
                 ('expires_at', models.DateTimeField(db_index=True, editable=False)),
                 ('owner', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.CASCADE, related_name='analyses', to=settings.AUTH_USER_MODEL)),
+                ('mask', models.ForeignKey(db_constraint=False, editable=False, help_text='the best mask, where it was stored', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inpainting.uploadedpicture')),
             ],
             options={
                 'verbose_name_plural': 'analyses',
                 'ordering': ['-created_at'],
+                'indexes': [models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'run_alone', 'attempts', 'start_tag', 'created_at', 'id', 'finished_at'], name='analysis_queue_order'), models.Index(condition=models.Q(('finished_at', None)), fields=['owner', 'queue', 'start_tag'], name='analysis_flow_order'), models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at', 'finished_at'], name='analysis_of_model'), models.Index(fields=['status', 'worker'], name='analysis_of_worker')],
             },
         ),
         migrations.CreateModel(
@@ -172,6 +192,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'batches',
                 'ordering': ['-created_at', '-id'],
+                'indexes': [models.Index(fields=['owner', '-created_at'], name='inpainting__owner_i_936dd3_idx')],
             },
         ),
         migrations.CreateModel(
@@ -186,6 +207,9 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='draft_pictures', to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('owner', 'sha256'), name='one_draft_picture_per_file')],
+            },
         ),
         migrations.CreateModel(
             name='Draft',
@@ -208,6 +232,63 @@ class Migration(migrations.Migration):
                 ('started_tag', models.BigIntegerField(default=0)),
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
+            options={
+                'indexes': [models.Index(fields=['queue', '-started_tag'], name='inpainting__queue_e7adc5_idx')],
+                'constraints': [models.UniqueConstraint(fields=('owner', 'queue'), name='one_flow_per_owner_and_queue')],
+            },
+        ),
+        migrations.CreateModel(
+            name='Mask',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('sha256', models.CharField(editable=False, max_length=64)),
+                ('byte_count', models.PositiveBigIntegerField(editable=False)),
+                ('width', models.PositiveIntegerField(editable=False)),
+                ('height', models.PositiveIntegerField(editable=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='masks', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='ReferencePicture',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('sha256', models.CharField(editable=False, max_length=64)),
+                ('byte_count', models.PositiveBigIntegerField(editable=False)),
+                ('width', models.PositiveIntegerField(editable=False)),
+                ('height', models.PositiveIntegerField(editable=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reference_pictures', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'abstract': False,
+            },
+        ),
+        migrations.CreateModel(
+            name='SourceImage',
+            fields=[
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('sha256', models.CharField(editable=False, max_length=64)),
+                ('byte_count', models.PositiveBigIntegerField(editable=False)),
+                ('width', models.PositiveIntegerField(editable=False)),
+                ('height', models.PositiveIntegerField(editable=False)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('thumbnail', models.FileField(blank=True, editable=False, help_text='WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
+                ('name', models.CharField(blank=True, help_text='name of the uploaded file', max_length=255)),
+                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='source_images', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'abstract': False,
+            },
         ),
         migrations.CreateModel(
             name='Generation',
@@ -257,9 +338,20 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='generations', to=settings.AUTH_USER_MODEL)),
                 ('parent', models.ForeignKey(blank=True, help_text='the generation that this one continues or runs again', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='children', to='inpainting.generation')),
                 ('reviewed_by', models.ForeignKey(editable=False, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ('mask', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='generations', to='inpainting.mask')),
+                ('control_image', models.ForeignKey(blank=True, help_text='input of the ControlNet, in the size of the source image', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled', to='inpainting.referencepicture')),
+                ('control_image_2', models.ForeignKey(blank=True, db_index=False, help_text='input of the second ControlNet', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled_2', to='inpainting.referencepicture')),
+                ('control_image_3', models.ForeignKey(blank=True, db_index=False, help_text='input of the third ControlNet', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled_3', to='inpainting.referencepicture')),
+                ('control_image_4', models.ForeignKey(blank=True, db_index=False, help_text='input of the fourth ControlNet', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled_4', to='inpainting.referencepicture')),
+                ('ip_adapter_image', models.ForeignKey(blank=True, help_text='input of the IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted', to='inpainting.referencepicture')),
+                ('ip_adapter_image_2', models.ForeignKey(blank=True, db_index=False, help_text='input of the second IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted_2', to='inpainting.referencepicture')),
+                ('ip_adapter_image_3', models.ForeignKey(blank=True, db_index=False, help_text='input of the third IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted_3', to='inpainting.referencepicture')),
+                ('ip_adapter_image_4', models.ForeignKey(blank=True, db_index=False, help_text='input of the fourth IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted_4', to='inpainting.referencepicture')),
+                ('source', models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='generations', to='inpainting.sourceimage')),
             ],
             options={
                 'ordering': ['-created_at'],
+                'indexes': [models.Index(fields=['owner', '-created_at', '-id'], name='generation_of_owner'), models.Index(fields=['status', 'created_at'], name='inpainting__status_ce2d07_idx'), models.Index(fields=['engine', 'status', '-created_at'], name='generation_of_engine'), models.Index(condition=models.Q(('run_alone', True)), fields=['status'], name='generation_runs_alone'), models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'run_alone', 'attempts', 'start_tag', 'created_at', 'id', 'likely_seconds', 'finished_at'], name='generation_queue_order'), models.Index(condition=models.Q(('finished_at', None)), fields=['owner', 'queue', 'start_tag'], name='generation_flow_order'), models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at', 'finished_at'], name='generation_of_model'), models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['deleted_at'], name='generation_deleted'), models.Index(condition=models.Q(('control_image_2__isnull', False)), fields=['control_image_2'], name='generation_control_image_2'), models.Index(condition=models.Q(('control_image_3__isnull', False)), fields=['control_image_3'], name='generation_control_image_3'), models.Index(condition=models.Q(('control_image_4__isnull', False)), fields=['control_image_4'], name='generation_control_image_4'), models.Index(condition=models.Q(('ip_adapter_image_2__isnull', False)), fields=['ip_adapter_image_2'], name='generation_ip_adapter_image_2'), models.Index(condition=models.Q(('ip_adapter_image_3__isnull', False)), fields=['ip_adapter_image_3'], name='generation_ip_adapter_image_3'), models.Index(condition=models.Q(('ip_adapter_image_4__isnull', False)), fields=['ip_adapter_image_4'], name='generation_ip_adapter_image_4'), models.Index(fields=['-created_at', '-id'], name='generation_newest'), models.Index(fields=['verdict', '-created_at', '-id'], name='generation_by_verdict')],
             },
         ),
         migrations.CreateModel(
@@ -288,6 +380,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['index'],
+                'indexes': [models.Index(condition=models.Q(('hidden_file', ''), _negated=True), fields=['generation'], name='hidden_results')],
+                'constraints': [models.UniqueConstraint(fields=('generation', 'index'), name='one_image_per_index')],
             },
         ),
         migrations.CreateModel(
@@ -302,6 +396,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['index'],
+                'constraints': [models.UniqueConstraint(fields=('batch', 'index'), name='one_item_per_index'), models.CheckConstraint(condition=models.Q(('generation', None), ('refusal__isnull', True), _connector='OR'), name='refused_items_have_no_generation')],
             },
         ),
         migrations.CreateModel(
@@ -356,86 +451,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name_plural': 'ledger entries',
+                'indexes': [models.Index(fields=['owner', 'act', 'at'], name='inpainting__owner_i_6555b0_idx')],
             },
-        ),
-        migrations.CreateModel(
-            name='Mask',
-            fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('sha256', models.CharField(editable=False, max_length=64)),
-                ('byte_count', models.PositiveBigIntegerField(editable=False)),
-                ('width', models.PositiveIntegerField(editable=False)),
-                ('height', models.PositiveIntegerField(editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='masks', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'abstract': False,
-            },
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='mask',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='generations', to='inpainting.mask'),
-        ),
-        migrations.CreateModel(
-            name='ReferencePicture',
-            fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('sha256', models.CharField(editable=False, max_length=64)),
-                ('byte_count', models.PositiveBigIntegerField(editable=False)),
-                ('width', models.PositiveIntegerField(editable=False)),
-                ('height', models.PositiveIntegerField(editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='reference_pictures', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'abstract': False,
-            },
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='control_image',
-            field=models.ForeignKey(blank=True, help_text='input of the ControlNet, in the size of the source image', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='control_image_2',
-            field=models.ForeignKey(blank=True, db_index=False, help_text='input of the second ControlNet', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled_2', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='control_image_3',
-            field=models.ForeignKey(blank=True, db_index=False, help_text='input of the third ControlNet', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled_3', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='control_image_4',
-            field=models.ForeignKey(blank=True, db_index=False, help_text='input of the fourth ControlNet', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='controlled_4', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='ip_adapter_image',
-            field=models.ForeignKey(blank=True, help_text='input of the IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='ip_adapter_image_2',
-            field=models.ForeignKey(blank=True, db_index=False, help_text='input of the second IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted_2', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='ip_adapter_image_3',
-            field=models.ForeignKey(blank=True, db_index=False, help_text='input of the third IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted_3', to='inpainting.referencepicture'),
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='ip_adapter_image_4',
-            field=models.ForeignKey(blank=True, db_index=False, help_text='input of the fourth IP-Adapter', null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='adapted_4', to='inpainting.referencepicture'),
         ),
         migrations.CreateModel(
             name='Retention',
@@ -447,6 +464,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'retention',
                 'verbose_name_plural': 'retention',
+                'constraints': [models.UniqueConstraint(models.Value(1), condition=models.Q(('user', None)), name='one_retention_for_everybody'), models.CheckConstraint(condition=models.Q(('days', None), ('days__gte', 1), _connector='OR'), name='retention_of_a_day')],
             },
         ),
         migrations.CreateModel(
@@ -457,48 +475,6 @@ class Migration(migrations.Migration):
                 ('expires_at', models.DateTimeField(db_index=True)),
                 ('image', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='shares', to='inpainting.generatedimage')),
             ],
-        ),
-        migrations.CreateModel(
-            name='SourceImage',
-            fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('sha256', models.CharField(editable=False, max_length=64)),
-                ('byte_count', models.PositiveBigIntegerField(editable=False)),
-                ('width', models.PositiveIntegerField(editable=False)),
-                ('height', models.PositiveIntegerField(editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('preview', models.FileField(blank=True, editable=False, help_text='WebP of at most 1600 pixels a side; empty until it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('thumbnail', models.FileField(blank=True, editable=False, help_text='WebP of at most 384 pixels a side; empty until the generation has succeeded or it is requested', max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('name', models.CharField(blank=True, help_text='name of the uploaded file', max_length=255)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='source_images', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'abstract': False,
-            },
-        ),
-        migrations.AddField(
-            model_name='generation',
-            name='source',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.RESTRICT, related_name='generations', to='inpainting.sourceimage'),
-        ),
-        migrations.CreateModel(
-            name='UploadedPicture',
-            fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('file', models.FileField(max_length=200, upload_to=inpainting.models.images.private_name)),
-                ('sha256', models.CharField(editable=False, max_length=64)),
-                ('byte_count', models.PositiveBigIntegerField(editable=False)),
-                ('width', models.PositiveIntegerField(editable=False)),
-                ('height', models.PositiveIntegerField(editable=False)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('expires_at', models.DateTimeField(db_index=True, editable=False)),
-                ('found', models.JSONField(editable=False, help_text='of a mask that was found: segmenter, box, area, score; empty: uploaded', null=True)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='uploaded_pictures', to=settings.AUTH_USER_MODEL)),
-            ],
-            options={
-                'abstract': False,
-            },
         ),
         migrations.CreateModel(
             name='IdempotencyKey',
@@ -513,11 +489,9 @@ class Migration(migrations.Migration):
                 ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('mask', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='inpainting.uploadedpicture')),
             ],
-        ),
-        migrations.AddField(
-            model_name='analysis',
-            name='mask',
-            field=models.ForeignKey(db_constraint=False, editable=False, help_text='the best mask, where it was stored', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='inpainting.uploadedpicture'),
+            options={
+                'constraints': [models.UniqueConstraint(fields=('owner', 'key'), name='one_generation_per_idempotency_key'), models.CheckConstraint(condition=models.Q(models.Q(('analysis', None), ('batch', None), ('generation__isnull', False), ('mask', None)), models.Q(('analysis', None), ('batch__isnull', False), ('generation', None), ('mask', None)), models.Q(('analysis', None), ('batch', None), ('generation', None), ('mask__isnull', False)), models.Q(('analysis__isnull', False), ('batch', None), ('generation', None), ('mask', None)), _connector='OR'), name='an_idempotency_key_made_one_thing')],
+            },
         ),
         migrations.CreateModel(
             name='UserLimits',
@@ -534,6 +508,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'limits',
                 'verbose_name_plural': 'limits',
+                'constraints': [models.UniqueConstraint(models.Value(1), condition=models.Q(('user', None)), name='one_row_of_limits_for_everybody')],
             },
         ),
         migrations.CreateModel(
@@ -558,6 +533,8 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name_plural': 'webhook deliveries',
                 'ordering': ['-id'],
+                'indexes': [models.Index(fields=['state', 'next_attempt_at'], name='inpainting__state_1902a8_idx'), models.Index(fields=['owner', '-id'], name='inpainting__owner_i_f7f5f3_idx')],
+                'constraints': [models.UniqueConstraint(fields=('generation', 'event'), name='one_message_per_generation_and_event')],
             },
         ),
         migrations.CreateModel(
@@ -586,6 +563,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'ordering': ['-created_at', '-id'],
+                'constraints': [models.UniqueConstraint(condition=models.Q(('retires_at', None)), fields=('owner',), name='one_present_webhook_secret')],
             },
         ),
         migrations.CreateModel(
@@ -606,157 +584,5 @@ class Migration(migrations.Migration):
                 'ordering': ['index'],
                 'constraints': [models.UniqueConstraint(fields=('analysis', 'index'), name='one_mask_per_index')],
             },
-        ),
-        migrations.AddIndex(
-            model_name='batch',
-            index=models.Index(fields=['owner', '-created_at'], name='inpainting__owner_i_936dd3_idx'),
-        ),
-        migrations.AddConstraint(
-            model_name='draftpicture',
-            constraint=models.UniqueConstraint(fields=('owner', 'sha256'), name='one_draft_picture_per_file'),
-        ),
-        migrations.AddIndex(
-            model_name='flow',
-            index=models.Index(fields=['queue', '-started_tag'], name='inpainting__queue_e7adc5_idx'),
-        ),
-        migrations.AddConstraint(
-            model_name='flow',
-            constraint=models.UniqueConstraint(fields=('owner', 'queue'), name='one_flow_per_owner_and_queue'),
-        ),
-        migrations.AddIndex(
-            model_name='generatedimage',
-            index=models.Index(condition=models.Q(('hidden_file', ''), _negated=True), fields=['generation'], name='hidden_results'),
-        ),
-        migrations.AddConstraint(
-            model_name='generatedimage',
-            constraint=models.UniqueConstraint(fields=('generation', 'index'), name='one_image_per_index'),
-        ),
-        migrations.AddConstraint(
-            model_name='batchitem',
-            constraint=models.UniqueConstraint(fields=('batch', 'index'), name='one_item_per_index'),
-        ),
-        migrations.AddConstraint(
-            model_name='batchitem',
-            constraint=models.CheckConstraint(condition=models.Q(('generation', None), ('refusal__isnull', True), _connector='OR'), name='refused_items_have_no_generation'),
-        ),
-        migrations.AddIndex(
-            model_name='ledgerentry',
-            index=models.Index(fields=['owner', 'act', 'at'], name='inpainting__owner_i_6555b0_idx'),
-        ),
-        migrations.AddConstraint(
-            model_name='retention',
-            constraint=models.UniqueConstraint(models.Value(1), condition=models.Q(('user', None)), name='one_retention_for_everybody'),
-        ),
-        migrations.AddConstraint(
-            model_name='retention',
-            constraint=models.CheckConstraint(condition=models.Q(('days', None), ('days__gte', 1), _connector='OR'), name='retention_of_a_day'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['owner', '-created_at', '-id'], name='generation_of_owner'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['status', 'created_at'], name='inpainting__status_ce2d07_idx'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['engine', 'status', '-created_at'], name='generation_of_engine'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('run_alone', True)), fields=['status'], name='generation_runs_alone'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'run_alone', 'attempts', 'start_tag', 'created_at', 'id', 'likely_seconds', 'finished_at'], name='generation_queue_order'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['owner', 'queue', 'start_tag'], name='generation_flow_order'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at', 'finished_at'], name='generation_of_model'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['deleted_at'], name='generation_deleted'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('control_image_2__isnull', False)), fields=['control_image_2'], name='generation_control_image_2'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('control_image_3__isnull', False)), fields=['control_image_3'], name='generation_control_image_3'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('control_image_4__isnull', False)), fields=['control_image_4'], name='generation_control_image_4'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('ip_adapter_image_2__isnull', False)), fields=['ip_adapter_image_2'], name='generation_ip_adapter_image_2'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('ip_adapter_image_3__isnull', False)), fields=['ip_adapter_image_3'], name='generation_ip_adapter_image_3'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(condition=models.Q(('ip_adapter_image_4__isnull', False)), fields=['ip_adapter_image_4'], name='generation_ip_adapter_image_4'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['-created_at', '-id'], name='generation_newest'),
-        ),
-        migrations.AddIndex(
-            model_name='generation',
-            index=models.Index(fields=['verdict', '-created_at', '-id'], name='generation_by_verdict'),
-        ),
-        migrations.AddConstraint(
-            model_name='idempotencykey',
-            constraint=models.UniqueConstraint(fields=('owner', 'key'), name='one_generation_per_idempotency_key'),
-        ),
-        migrations.AddConstraint(
-            model_name='idempotencykey',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('analysis', None), ('batch', None), ('generation__isnull', False), ('mask', None)), models.Q(('analysis', None), ('batch__isnull', False), ('generation', None), ('mask', None)), models.Q(('analysis', None), ('batch', None), ('generation', None), ('mask__isnull', False)), models.Q(('analysis__isnull', False), ('batch', None), ('generation', None), ('mask', None)), _connector='OR'), name='an_idempotency_key_made_one_thing'),
-        ),
-        migrations.AddIndex(
-            model_name='analysis',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'run_alone', 'attempts', 'start_tag', 'created_at', 'id', 'finished_at'], name='analysis_queue_order'),
-        ),
-        migrations.AddIndex(
-            model_name='analysis',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['owner', 'queue', 'start_tag'], name='analysis_flow_order'),
-        ),
-        migrations.AddIndex(
-            model_name='analysis',
-            index=models.Index(condition=models.Q(('finished_at', None)), fields=['queue', 'status', 'model', 'created_at', 'finished_at'], name='analysis_of_model'),
-        ),
-        migrations.AddIndex(
-            model_name='analysis',
-            index=models.Index(fields=['status', 'worker'], name='analysis_of_worker'),
-        ),
-        migrations.AddConstraint(
-            model_name='userlimits',
-            constraint=models.UniqueConstraint(models.Value(1), condition=models.Q(('user', None)), name='one_row_of_limits_for_everybody'),
-        ),
-        migrations.AddIndex(
-            model_name='webhookdelivery',
-            index=models.Index(fields=['state', 'next_attempt_at'], name='inpainting__state_1902a8_idx'),
-        ),
-        migrations.AddIndex(
-            model_name='webhookdelivery',
-            index=models.Index(fields=['owner', '-id'], name='inpainting__owner_i_f7f5f3_idx'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhookdelivery',
-            constraint=models.UniqueConstraint(fields=('generation', 'event'), name='one_message_per_generation_and_event'),
-        ),
-        migrations.AddConstraint(
-            model_name='webhooksecret',
-            constraint=models.UniqueConstraint(condition=models.Q(('retires_at', None)), fields=('owner',), name='one_present_webhook_secret'),
         ),
     ]
