@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks import bare_settings as bare_settings  # before the engines read settings
 from inpainting.core.codecs import to_rgb8
 from inpainting.core.image import CanonicalImage
 from inpainting.core.outpainting import Outpaint, extend

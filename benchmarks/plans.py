@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks import bare_settings as bare_settings  # before the engines read settings
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import WindowRule
 from inpainting.core.request import InpaintRequest

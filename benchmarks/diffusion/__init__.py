@@ -1,3 +1,3 @@
 """The diffusion engine compared with plain diffusers pipelines, in one run: see `__main__`."""
 
-from tests.support import bare_settings as bare_settings  # before the engine reads settings
+from benchmarks import bare_settings as bare_settings  # before the engine reads settings

@@ -1,6 +1,6 @@
-"""Settings for the diffusion engine alone, where neither the site nor its packages are installed.
+"""Settings for the engines alone, where neither the site nor its packages are installed.
 
-`benchmarks.diffusion` imports this module; pytest takes it as a plugin: `-p tests.support.bare_settings`.
+Benchmarks of engines import this module before them; pytest takes it as a plugin: `-p benchmarks.bare_settings`.
 """
 
 from __future__ import annotations
