@@ -43,7 +43,10 @@ def used_and_own(tree: ast.Module) -> tuple[set[str], set[str]]:
                 own.add(name)
             case ast.Attribute(value=ast.Name(id="self"), attr=name, ctx=ast.Store()):
                 own.add(name)
-            case ast.Attribute(attr=name) if name.startswith("_") and not name.startswith("__"):
+            case (
+                ast.Attribute(attr=name)
+                | ast.Call(func=ast.Name(id="getattr"), args=[_, ast.Constant(value=str(name)), *_])
+            ) if name.startswith("_") and not name.startswith("__"):
                 used.add(name)
             case ast.Import(names=names):
                 used |= private_parts(*(alias.name for alias in names))
