@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -15,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.core.management.color import no_style
@@ -133,6 +135,27 @@ def _no_fsync() -> Iterator[None]:
     """Do not wait until files are on the disk: only a power failure would show the difference."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_answer_names_a_path_of_the_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Fail where an answer in JSON names a folder of the server: of the program, of Python, or of a test's data.
+
+    So every error that a test receives is looked at.
+    """
+    folders = [os.fsencode(folder) for folder in (settings.BASE_DIR, sys.prefix, tmp_path_factory.getbasetemp())]
+    send = Client.request
+
+    def request(client: Client, **environment: Any) -> Any:
+        response = send(client, **environment)
+        if response.get("Content-Type", "").startswith("application/") and not response.streaming:
+            named = [folder for folder in (*folders, os.fsencode(settings.DATA_DIR)) if folder in response.content]
+            assert not named, (named, response.content)
+        return response
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Client, "request", request)
         yield
 
 
