@@ -15,7 +15,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat.deep_image import views
 from inpainting.api.compat.deep_image.answers import error_body, result_url
 from inpainting.api.compat.deep_image.body import NAME, parameters_of
@@ -56,9 +55,6 @@ class DeepImage(Dialect):
             re_path(r"^rest_api/result/(?P<job>[^/]+)/?$", views.Result.as_view()),
             re_path(r"^rest_api/me/?$", views.Me.as_view()),
         ]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)
