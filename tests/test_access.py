@@ -246,8 +246,11 @@ ROWS = [
             method="POST",
             unknown=401,
         )
-        for prefix in ("api/v6/", "api/v1/enterprise/")
-        for group in ("images", "image_editing")
+        for prefix, groups in {
+            **dict.fromkeys(("api/v6/", "api/v1/enterprise/"), ("images", "image_editing")),
+            "api/v7/": ("images",),
+        }.items()
+        for group in groups
         for slash in ("", "/")
     ),
     Row(r"^rest_api/result/(?P<job>[^/]+)/?$", "/rest_api/result/{generation}", DEEP_IMAGE, unknown=403),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,7 +21,6 @@ from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import ReadImage, read_recent
 from inpainting.api.views import drop_body
 from inpainting.captioning import Caption, CaptionStyle
-from inpainting.core.codecs import encode_png
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.sentences import sentence
@@ -112,12 +110,10 @@ def describe_in_worker(image: CanonicalImage, user: Any, *, service: str) -> Cap
 
     Raises what `ended_in_worker` raises.
     """
-    data = encode_png(image)
-    sent = AnalysedImage(data, hashlib.sha256(data).hexdigest(), image.size)
     wanted = AnalysisRequest(
         user, Task.CAPTION, {"style": CaptionStyle.PHOTO}, service=service, ends_with_response=True
     )
-    with ended_in_worker(wanted, sent, seconds=DESCRIBE_SECONDS) as analysis:
+    with ended_in_worker(wanted, AnalysedImage.of(image), seconds=DESCRIBE_SECONDS) as analysis:
         return Caption(analysis.caption, analysis.model)
 
 

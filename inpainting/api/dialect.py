@@ -22,6 +22,7 @@ from django.urls import URLPattern, URLResolver
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
+from accounts.authentication import key_from_headers
 from inpainting.api.errors import ApiError
 from inpainting.api.later_response import arrival_time
 from inpainting.catalog.lookup import Catalog
@@ -85,12 +86,12 @@ class Dialect(ABC):
     def urls(self) -> Sequence[URLPattern | URLResolver]:
         """Its routes, whose views derive from `inpainting.api.views.DialectView`."""
 
-    @abstractmethod
     def read_api_key(self, request: Request) -> str | None:
-        """Return the API key of the request; None if there is none.
+        """Return the API key of the request, which is in its headers; None if there is none.
 
-        May read `request.data` where `key_in_body`.
+        A subclass may read `request.data` where `key_in_body`.
         """
+        return key_from_headers(request)
 
     @abstractmethod
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:

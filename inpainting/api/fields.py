@@ -20,6 +20,8 @@ from pydantic import (
     StringConstraints,
     ValidationError,
     ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
     create_model,
 )
 from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError, PydanticKnownError
@@ -27,7 +29,7 @@ from pydantic_core.core_schema import with_info_after_validator_function
 
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
 from inpainting.api.parsers import JSON_VALUES, whole_number
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import InvalidRequest, as_field
 from inpainting.core.sentences import Sentence, mark, sentence
 from inpainting.core.validation import abbreviate, check_range, check_text
 
@@ -246,3 +248,12 @@ def parse_json_after(bracket: str) -> BeforeValidator:
 
 FromJson = BeforeValidator(parse_json)
 """Of lists and objects, which forms send as JSON text."""
+
+
+def name_field(value: Any, handler: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    with as_field(str(info.field_name)):
+        return handler(value)
+
+
+NamesField = WrapValidator(name_field)
+"""Of an object: errors of its parts name the field that holds it."""

@@ -19,7 +19,8 @@ from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.dialect import Dialect
 from inpainting.api.images import IMAGE, ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
-from inpainting.api.recent_images import ReadImage, read_recent
+from inpainting.api.recent_images import read_recent
+from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.generations.analyses import AnalysedImage, AnalysisRequest
 from inpainting.models.analysis import Task, selection_to_dict
@@ -52,36 +53,33 @@ def respond_with_masks(
     if not needs_worker(segmenter):
         return select_here(segmenter, selection, sent, request, render, role=role)
     read = read_recent(sent, request, role)
-    accepted = accept(segment_request(request, segmenter, selection, read, service=dialect.name), read)
+    accepted = accept(segment_request(request, segmenter, selection, read.image.size, service=dialect.name), read)
     return answer_later(accepted, request, dialect, lambda analysis: render(candidates_found_by(analysis)))
 
 
 def segment_request(
-    request: Request, segmenter: Segmenter, selection: Selection, read: ReadImage, *, service: str
+    request: Request, segmenter: Segmenter, selection: Selection, size: Size, *, service: str
 ) -> AnalysisRequest:
-    """Return the request to a worker. Raises InvalidRequest for a selection outside the image."""
-    options = selection_to_dict(selection.within(read.image.size))
+    """Return the request to a worker. size: of the image. Raises InvalidRequest for a selection outside it."""
+    options = selection_to_dict(selection.within(size))
     return AnalysisRequest(
         request.user, Task.SEGMENT, options, segmenter=segmenter.name, service=service, ends_with_response=True
     )
 
 
 def select_at_once(
-    segmenter: Segmenter, selection: Selection, sent: SentImage, request: Request, *, role: ImageRole, service: str
-) -> Sequence[Candidate]:
-    """Return the masks of a selection, the best one first, to a request that goes on with them.
+    segmenter: Segmenter, selection: Selection, image: CanonicalImage, request: Request, *, service: str
+) -> Candidate:
+    """Return the best mask of a selection to a request that goes on with it.
 
     A worker is waited for in this thread, for at most SELECT_SECONDS. Raises what `select_here` and `ended_in_worker`
     raise.
     """
     if not needs_worker(segmenter):
-        return select_here(segmenter, selection, sent, request, list[Candidate], role=role)
-    read = read_recent(sent, request, role)
-    wanted = segment_request(request, segmenter, selection, read, service=service)
-    with ended_in_worker(
-        wanted, AnalysedImage(read.data, read.sha256, read.image.size), seconds=SELECT_SECONDS
-    ) as done:
-        return candidates_found_by(done)
+        return select_in(segmenter, selection, lambda: image, request, lambda found: found[0])
+    wanted = segment_request(request, segmenter, selection, image.size, service=service)
+    with ended_in_worker(wanted, AnalysedImage.of(image), seconds=SELECT_SECONDS) as done:
+        return candidates_found_by(done)[0]
 
 
 def select_here(

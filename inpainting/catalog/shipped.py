@@ -134,7 +134,10 @@ SHIPPED = (
         licence_url="https://huggingface.co/black-forest-labs/FLUX.1-Fill-dev/blob/main/LICENSE.md",
         size_bytes=33_800 * MB,
         memory_bytes=38 * GB,
-        aliases=("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors", "fluxdev"),
+        aliases=(
+            *("black-forest-labs/FLUX.1-Fill-dev", "FLUX.1-Fill-dev", "flux1-fill-dev.safetensors"),
+            *("fluxdev", "flux"),  # ModelsLab's names
+        ),
         **families.get("flux-fill").defaults,
     ),
     ModelSpec(

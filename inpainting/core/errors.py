@@ -6,6 +6,8 @@ Each carries a stable `code` for programs and a message for people that states t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 OUT_OF_MEMORY = "gpu_out_of_memory"
@@ -42,6 +44,16 @@ class InvalidRequest(PaintingError):
     """The request is invalid: a number out of range, an unknown engine, an empty mask."""
 
     default_code = "field_invalid"
+
+
+@contextmanager
+def as_field(name: str) -> Iterator[None]:
+    """Let the errors of a part of a field name the field, which is what was sent."""
+    try:
+        yield
+    except InvalidRequest as error:
+        error.field = name
+        raise
 
 
 class InvalidImage(InvalidRequest):

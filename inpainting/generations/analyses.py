@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from datetime import timedelta
@@ -14,7 +15,9 @@ from django.utils import timezone
 
 from inpainting import webhooks
 from inpainting.accounting.limits import Allowance, LimitReached
+from inpainting.core.codecs import encode_png
 from inpainting.core.geometry import Size
+from inpainting.core.image import CanonicalImage
 from inpainting.database.fair_tags import cost_of
 from inpainting.engines.base import Queue
 from inpainting.generations.idempotency import Idempotency
@@ -34,6 +37,12 @@ class AnalysedImage:
     data: bytes
     sha256: str
     size: Size
+
+    @classmethod
+    def of(cls, image: CanonicalImage) -> AnalysedImage:
+        """Return a decoded image as a PNG."""
+        data = encode_png(image)
+        return cls(data, hashlib.sha256(data).hexdigest(), image.size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,13 @@ As in Stripe's API: the request is compared with the first one of that key, and 
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
 from inpainting.core.errors import InvalidRequest
@@ -15,6 +19,20 @@ from inpainting.core.sentences import sentence
 from inpainting.models import Analysis, Batch, Generation, IdempotencyKey, UploadedImage
 
 MAX_CHARACTERS = 255
+
+
+def digest_of(start: str, parts: Iterable[tuple[str, Any]]) -> str:
+    """Return SHA-256, in hexadecimal, of a text and the named parts of a body: uploaded files, and values of JSON."""
+    digest = hashlib.sha256(start.encode())
+    for name, value in parts:
+        if not isinstance(value, UploadedFile):
+            digest.update(json.dumps([name, value], sort_keys=True).encode())
+            continue
+        digest.update(json.dumps([name, value.size]).encode())
+        for chunk in value.chunks():
+            digest.update(chunk)
+        value.seek(0)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ RECORDED = {
     path.stem: json.loads(path.read_text())
     for path in (Path(__file__).parent.parent / "payloads/dreamlayer/neighbours").glob("*.json")
 }
+RESULTS = Path(__file__).parent.parent / "payloads/dreamlayer/results"
 ADAPTERS = "txt2img_with_adapters"
 
 
@@ -256,3 +257,35 @@ def test_a_repeated_idempotency_key_paints_once(alices_program: Client, photo_pn
     first, again = (send(alices_program, "extras_upscale", photo_png).json()["id"] for _ in range(2))
     assert first == again
     refused(send(alices_program, "extras_upscale", photo_png, scale=3), 422)
+
+
+@pytest.mark.parametrize("path", sorted(RESULTS.glob("*.json")), ids=lambda path: path.stem)
+def test_a_result_is_sent_to_another_tab(
+    alices_program: Client, client: Client, requests: list[InpaintRequest], photo_png: bytes, path: Path
+) -> None:
+    call = json.loads(path.read_text())
+    painted = send(alices_program, "txt2img", photo_png).json()["comfy_response"]["generated_images"][0]["url"]
+    filename = painted.rpartition("/")[2]
+    answer = alices_program.post(call["path"], {"filename": filename}, content_type="application/json")
+    assert (answer.status_code, answer.json()) == (200, call["answer"])
+    assert client.get(f"/api/images/{filename}").status_code == 200, "where the app loads it from"
+    assert client.get(f"/images/{filename}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "message"),
+    [
+        ({}, 400, "No filename provided"),
+        ({"filename": ""}, 400, "No filename provided"),
+        ({"filename": "image123.png"}, 404, "File not found"),
+        ({"filename": ["../a"]}, 404, "File not found"),
+        ({"filename": 5}, 404, "File not found"),
+    ],
+)
+@pytest.mark.parametrize("tab", ["img2img", "extras"])
+def test_a_result_that_is_not_there_is_not_sent(
+    alices_program: Client, client: Client, tab: str, sent: dict[str, Any], status: int, message: str
+) -> None:
+    answer = alices_program.post(f"/api/send-to-{tab}", sent, content_type="application/json")
+    assert (answer.status_code, answer.json()["status"], answer.json()["message"]) == (status, "error", message)
+    assert client.post(f"/api/send-to-{tab}", sent, content_type="application/json").status_code == 401

@@ -13,10 +13,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from numpy.typing import NDArray
 from PIL import Image
+from pytest_django import Settings
 
-from inpainting.models import Generation, UploadedImage
+from inpainting.core.image import CanonicalImage
+from inpainting.models import Analysis, Generation, UploadedImage
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Hint, Selection
 from tests.api.bodies import text
 from tests.conftest import png
+from tests.support.analyses import accepted
 
 pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on commit.
 HINTS = {"points": [[50, 30], [5, 5, 0]]}
@@ -75,34 +80,91 @@ def test_the_plan_shows_what_is_selected(alices_program: Client, ball: NDArray[n
 
 
 @pytest.mark.parametrize(
-    ("sent", "code", "field"),
+    ("sent", "code", "part"),
     [
-        ({"select": {}}, "field_missing", "points"),
+        ({"select": {}}, "field_missing", "point"),
         ({"select": {"words": "a ball"}}, "field_invalid", "words"),
-        ({"select": {"points": [[500, 30]]}}, "field_out_of_range", "points"),
+        ({"select": {"words": 5}}, "field_invalid", "words"),
+        ({"select": {"points": [[500, 30]]}}, "field_out_of_range", "x is 500"),
         ({"select": {"points": "here"}}, "field_invalid", "points"),
+        ({"select": {"box": [1, 2]}}, "field_invalid", "box"),
+        ({"select": {**HINTS, "max_detections": 2}}, "field_invalid", "max_detections"),
         ({"select": {**HINTS, "segmenter": "none"}}, "segmenter_not_found", "segmenter"),
-        ({"select": "not JSON"}, "field_invalid", "select"),
-        ({"select": 5}, "field_invalid", "select"),
-        ({"select": [1]}, "field_invalid", "select"),
-        ({"select": {"points": [[50, 30], [50, 30, 0]]}}, "mask_empty", "select"),
-        ({"select": HINTS, "mask": text(png(np.zeros((64, 96), np.uint8)))}, "field_invalid", "select"),
+        ({"select": "not JSON"}, "field_invalid", ""),
+        ({"select": 5}, "field_invalid", ""),
+        ({"select": [1]}, "field_invalid", ""),
+        ({"select": {"points": [[50, 30], [50, 30, 0]]}}, "mask_empty", ""),
+        ({"select": HINTS, "mask": text(png(np.zeros((64, 96), np.uint8)))}, "field_invalid", ""),
     ],
     ids=str,
 )
 def test_what_cannot_be_selected_is_refused(
-    alices_program: Client, ball: NDArray[np.uint8], sent: dict[str, Any], code: str, field: str
+    alices_program: Client, ball: NDArray[np.uint8], sent: dict[str, Any], code: str, part: str
 ) -> None:
+    """The error names the field that was sent, and its message the part of it."""
     answer = post(alices_program, "/api/img2img", ball, **sent)
-    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, field)
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "select")
+    assert part in answer.json()["message"]
     assert "SelectionForm" not in answer.json()["message"]
     assert not Generation.objects.exists()
 
 
-def test_a_web_process_that_loads_no_models_says_how_to_select_by_a_worker(
-    alices_program: Client, ball: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+class Model:
+    """A segmenter whose model finds the ball, unless words name something else."""
+
+    name = label = "model"
+    reads = needs = frozenset({Hint.POINTS, Hint.WORDS})
+
+    def loaded(self) -> None:
+        """Its model is in memory."""
+
+    def segment(self, image: CanonicalImage, selection: Selection) -> NDArray[np.uint8]:
+        found = np.all(image.pixels == (200, 30, 30), axis=2) & (selection.words in ("", "the ball"))
+        return np.where(found, np.uint8(255), np.uint8(0))
+
+
+@pytest.mark.parametrize("select", [{"words": "the ball"}, HINTS], ids=["words", "points"])
+@pytest.mark.parametrize("role", ["all", "web"])
+def test_a_model_selects_here_or_in_a_worker(
+    alices_program: Client,
+    ball: NDArray[np.uint8],
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    role: str,
+    select: dict[str, Any],
 ) -> None:
-    monkeypatch.setattr("inpainting.api.native.sent_masks.needs_worker", lambda segmenter: True)
+    settings.ROLE = role
+    monkeypatch.setattr(registry, "find", lambda name: Model())
+    with accepted() as ids:
+        assert post(alices_program, "/api/img2img", ball, select=select).status_code == 200
+        assert post(alices_program, "/api/plan/", ball, select=select).status_code == 200
+    assert np.array_equal(mask_of(Generation.objects.get()) > 0, np.all(ball == (200, 30, 30), axis=2))
+    assert len(ids) == (2 if role == "web" else 0)
+    assert not Analysis.objects.exists()
+
+
+@pytest.mark.parametrize("role", ["all", "web"])
+def test_what_a_model_does_not_find_is_refused(
+    alices_program: Client, ball: NDArray[np.uint8], settings: Settings, monkeypatch: pytest.MonkeyPatch, role: str
+) -> None:
+    settings.ROLE = role
+    monkeypatch.setattr(registry, "find", lambda name: Model())
+    for select, code in (({"words": "a cat"}, "mask_empty"), ({"points": [[500, 30]]}, "field_out_of_range")):
+        answer = post(alices_program, "/api/img2img", ball, select=select)
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "select")
+    assert not Generation.objects.exists()
+    assert not Analysis.objects.exists()
+
+
+def test_a_worker_that_takes_too_long_is_reported(
+    alices_program: Client, ball: NDArray[np.uint8], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ROLE = "web"
+    monkeypatch.setattr(registry, "find", lambda name: Model())
+    monkeypatch.setattr("inpainting.generations.analyses.notify_workers", lambda queue: None)
+    monkeypatch.setattr("inpainting.api.selecting.SELECT_SECONDS", 0.0)
     answer = post(alices_program, "/api/img2img", ball, select=HINTS)
-    assert (answer.status_code, answer.json()["code"]) == (400, "selection_needs_worker")
-    assert "/api/masks/" in answer.json()["message"]
+    assert (answer.status_code, answer.json()["code"]) == (500, "engine_failed")
+    assert answer.json()["message"] == "No worker has finished the selection in time."
+    assert not Analysis.objects.exists()
+    assert not Generation.objects.exists()

@@ -209,7 +209,9 @@ def test_the_server_chooses_for_an_unknown_model_where_the_site_lets_it(
     assert "model_id" in success({**body, "model_id": "midjourney"})["meta"]["ignored"]
 
 
-@pytest.mark.parametrize("name", ["lazymixv4-inpaint", "v51_inpainting", "fluxdev", "stable-diffusion-v1-5", "sdxl"])
+@pytest.mark.parametrize(
+    "name", ["lazymixv4-inpaint", "v51_inpainting", "fluxdev", "flux", "stable-diffusion-v1-5", "sdxl"]
+)
 def test_the_published_models_are_known(body: dict[str, Any], name: str) -> None:
     assert success({**body, "model_id": name})["meta"]["model_id"] == name
 

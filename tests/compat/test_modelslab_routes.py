@@ -47,8 +47,8 @@ pytestmark = pytest.mark.django_db(transaction=True)  # Workers are notified on 
 
 ROUTES = [route for route in FORMS if route != "images/inpaint"]
 NEEDS_MODEL = ["images/img2img", "images/text2img"]
-EDIT, OUTPAINT, REMOVAL, ENLARGE = (
-    f"image_editing/{name}" for name in ("inpaint", "outpaint", "object_removal", "super_resolution")
+EDIT, OUTPAINT, REMOVAL, ENLARGE, CUT_OUT = (
+    f"image_editing/{name}" for name in ("inpaint", "outpaint", "object_removal", "super_resolution", "removebg_mask")
 )
 OTHER_VALUES = {
     **VALUES,
@@ -57,6 +57,7 @@ OTHER_VALUES = {
     "scale": "2",
     "face_enhance": "yes",
     "vae": "small",
+    **dict.fromkeys(("alpha_matting", "post_process_mask", "only_mask", "inverse_mask"), "yes"),
 }
 Call = Callable[..., Any]
 
@@ -68,12 +69,14 @@ def bodies(alices_key: str, photo_png: bytes, hole: NDArray[np.uint8]) -> dict[s
     mask = {"mask_image": encoded(white_repaints(hole))}
     painting = {**key, "model_id": "sd15", "prompt": "a stone path", "width": 256, "height": 256, "seed": 7}
     return {
+        "images/inpaint": {**painting, **images, **mask},
         "images/img2img": {**painting, **images},
         "images/text2img": painting,
         EDIT: {**key, **images, **mask, "prompt": "a stone path", "seed": 7},
         OUTPAINT: {**key, "image": images["init_image"], "width": 256, "height": 256, "seed": 7},
         REMOVAL: {**key, **images, **mask},
         ENLARGE: {**key, **images},
+        CUT_OUT: {**key, "image": images["init_image"]},
     }
 
 
@@ -210,6 +213,37 @@ def test_an_unknown_upscaler_is_a_400_unless_the_site_lets_the_server_choose(cal
     assert call(ENLARGE, model_id="topaz").json()["meta"]["ignored"] == ["model_id"]
 
 
+@pytest.fixture
+def scene() -> NDArray[np.uint8]:
+    """[64, 96, 3]: a red disc on a grey wall."""
+    pixels = np.full((64, 96, 3), 190, np.uint8) + np.random.default_rng(3).integers(0, 8, (64, 96, 3)).astype(np.uint8)
+    cv2.circle(pixels, (48, 32), 16, (220, 20, 20), -1)
+    return pixels
+
+
+def test_the_background_is_removed(painted: Call, scene: NDArray[np.uint8]) -> None:
+    image = encoded(png(scene))
+    content, result = painted(CUT_OUT, image=image)
+    assert result.shape == (64, 96, 4)
+    assert np.array_equal(result[:, :, :3], scene)
+    alpha = result[:, :, 3]
+    assert (alpha[26:38, 42:54].mean(), alpha[:8].mean()) == (255, 0)
+    assert content["meta"]["warnings"][0] == "The segmenter saliency found the main object."
+    assert content["meta"]["ignored"] == []
+    mask = painted(CUT_OUT, image=image, only_mask=True)[1]
+    assert np.array_equal(mask[:, :, 0], alpha), "white is the object"
+    inverse = painted(CUT_OUT, image=image, only_mask="true", inverse_mask="true")[1]
+    assert np.array_equal(inverse, 255 - mask)
+    kept = painted(CUT_OUT, image=image, inverse_mask=True)[1]
+    assert np.array_equal(kept[:, :, 3], 255 - alpha)
+
+
+def test_an_image_without_an_object_becomes_transparent(painted: Call) -> None:
+    content, result = painted(CUT_OUT, image=encoded(png(np.full((64, 96, 3), 100, np.uint8))))
+    assert not result[:, :, 3].any()
+    assert content["meta"]["warnings"][0] == "The segmenter saliency found no object."
+
+
 def test_an_enlarged_image_is_within_the_limits(call: Call, settings: Settings) -> None:
     settings.MAX_PAINT_MEGAPIXELS = 0.01
     assert "megapixels" in error(call(ENLARGE), 400)
@@ -264,7 +298,7 @@ def test_every_field_has_an_effect_or_is_listed(
         return content["meta"]["ignored"], (kept, inputs, content["meta"]["track_id"], content["output"][0][:4])
 
     for name, field in FORMS[route].model_fields.items():
-        if name in ("model_id", "safety_checker"):
+        if name in ("model_id", "safety_checker", "instant_response"):
             continue  # see other tests
         value = "yes" if name == "enhance_prompt" and field.default is False else OTHER_VALUES[name]
         needed = {} if name == "safety_checker_type" else NEEDED.get(name, {})
@@ -278,7 +312,7 @@ def test_every_field_has_an_effect_or_is_listed(
 @pytest.mark.parametrize("route", ROUTES)
 def test_fields_of_other_routes_are_listed(call: Call, requests: list[InpaintRequest], route: str) -> None:
     model = {"model_id": "tiny"} if route in NEEDS_MODEL else {}
-    others = {"panorama": "yes", "instant_response": "true", "cloth_type": "dress"}
+    others = {"panorama": "yes", "cloth_type": "dress"}
     meta = call(route, **model, **others).json()["meta"]
     assert others.keys() <= set(meta["ignored"])
 
@@ -325,7 +359,7 @@ def test_a_key_with_the_scope_is_needed(call: Call, alice: User, route: str) -> 
     assert not Generation.objects.exists()
 
 
-@pytest.mark.parametrize("route", [EDIT, OUTPAINT, REMOVAL, ENLARGE])
+@pytest.mark.parametrize("route", [EDIT, OUTPAINT, REMOVAL, ENLARGE, CUT_OUT])
 def test_a_limit_that_is_reached_is_a_429(call: Call, painted: Call, alice: User, route: str) -> None:
     UserLimits.objects.create(user=alice, per_day=1)
     painted(route)
@@ -359,6 +393,69 @@ def test_the_routes_for_enterprises_are_the_same(call: Call, alices_key: str) ->
     fetched = post(f"/api/v1/enterprise/image_editing/fetch/{content['id']}", {"key": alices_key}).json()
     assert (fetched["status"], names_of(fetched["output"])) == ("success", names_of(content["output"]))
     assert error(post("/api/v1/enterprise/image_editing/clear_queue", {"key": alices_key}), 404)
+
+
+@pytest.mark.parametrize(
+    ("newer", "route"),
+    [
+        ("images/inpaint", "images/inpaint"),
+        ("images/image-to-image", "images/img2img"),
+        ("images/text-to-image", "images/text2img"),
+    ],
+)
+def test_the_routes_of_version_7_are_the_same(
+    call: Call,
+    bodies: dict[str, dict[str, Any]],
+    requests: list[InpaintRequest],
+    alices_key: str,
+    newer: str,
+    route: str,
+) -> None:
+    call(route, model_id="tiny")
+    bodies[newer] = bodies[route]
+    content = call(newer, below="/api/v7/", model_id="tiny").json()
+    assert content["status"] == "success"
+    assert requests[0].settings == requests[1].settings
+    assert np.array_equal(requests[0].image.pixels, requests[1].image.pixels)
+    assert np.array_equal(requests[0].mask, requests[1].mask)
+    for path in (f"/api/v7/images/fetch/{content['id']}", f"/api/v6/images/fetch/{content['id']}"):
+        fetched = post(path, {"key": alices_key}).json()
+        assert (fetched["status"], names_of(fetched["output"])) == ("success", names_of(content["output"]))
+
+
+def test_version_7_has_no_other_routes(call: Call) -> None:
+    for route in ("images/text2img", EDIT, CUT_OUT):
+        assert error(call(route, below="/api/v7/"), 404)
+
+
+def test_the_first_of_several_images_is_used(
+    call: Call, bodies: dict[str, dict[str, Any]], requests: list[InpaintRequest], photo: NDArray[np.uint8]
+) -> None:
+    bodies["images/image-to-image"] = bodies["images/img2img"]
+    image, other = encoded(png(photo)), encoded(png(255 - photo))
+
+    def meta(images: Any) -> Any:
+        return call("images/image-to-image", below="/api/v7/", model_id="tiny", init_image=images).json()["meta"]
+
+    assert meta([image])["warnings"] == meta(image)["warnings"]
+    assert meta([image, other])["warnings"][0] == "init_image has 2 images; the first was used."
+    assert all(np.array_equal(request.image.pixels, requests[0].image.pixels) for request in requests)
+    for nothing in ([], [5], [[image]]):
+        assert error(call("images/img2img", init_image=nothing), 400)
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_an_instant_response_comes_before_the_result(
+    call: Call, requests: list[InpaintRequest], alices_key: str, route: str
+) -> None:
+    model = {"model_id": "tiny"} if route in NEEDS_MODEL else {}
+    content = call(route, **model, instant_response="true").json()
+    assert (content["status"], content["output"]) == ("processing", [])
+    assert "instant_response" not in content["meta"]["ignored"]
+    fetched = post(f"/api/v6/images/fetch/{content['id']}", {"key": alices_key}).json()
+    assert (fetched["status"], names_of(fetched["output"])) == ("success", names_of(content["future_links"]))
+    assert call(route, **model, instant_response="false").json()["status"] == "success"
+    assert error(call(route, **model, instant_response="soon"), 400).startswith("instant_response: ")
 
 
 def test_the_webhook_gets_an_enlarged_image(painted: Call, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""What the official clients of OpenAI, Hugging Face and MCP send: recorded from them, and answered as they read it.
+"""What official clients send: recorded from them, and for OpenAI, Hugging Face and MCP answered as they read it.
 
 The tests marked `clients` run the clients themselves; the others need none of them.
 """
@@ -181,7 +181,7 @@ def test_with_a_model_the_rest_is_painted_too(
 @pytest.mark.clients
 @pytest.mark.parametrize(
     ("service", "program"),
-    [(service, program) for service, programs in client_programs.SERVICES.items() for program in programs],
+    [(service, program) for service, programs in client_programs.RECORDED.items() for program in programs],
 )
 def test_the_clients_send_what_is_recorded(tmp_path: Path, service: str, program: str) -> None:
     stored = client_programs.stored(service)

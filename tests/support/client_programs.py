@@ -36,11 +36,17 @@ SERVICES = {
     "huggingface": ("huggingface_python.py", "huggingface_node.mjs"),
     "mcp": ("mcp_python.py",),
 }
+RECORDED = {**SERVICES, "automatic1111": ("webuiapi_bodies.py",)}
+"""The programs whose requests are recorded; AUTOMATIC1111 has another one for the answers."""
+LOADING = "/sdapi/v1/scripts"
+"""What webuiapi asks for when it is created."""
 KEPT_HEADERS = {
     *("accept", "authorization", "api-key", "content-type", "x-stainless-retry-count"),
     *("mcp-protocol-version", "mcp-method", "mcp-name"),
 }
 KEY = "dl_live_recorded"
+BASIC = base64.b64encode(f"api:{KEY}".encode()).decode()
+"""The key as webuiapi sends it."""
 
 
 def write_images(folder: Path) -> None:
@@ -133,7 +139,11 @@ def answer_to(recorded: dict[str, Any]) -> tuple[str, bytes]:
     found: Any = {"created": 1, "data": [{"b64_json": base64.b64encode(png).decode(), "url": "http://x.example/"}]}
     if recorded["path"] == "/mcp":
         return "application/json", answer_to_message(recorded["json"])
-    if "/models" in recorded["path"]:
+    if recorded["path"].startswith(("/sdapi", "/controlnet")):
+        image = base64.b64encode(png).decode()
+        found = {"images": [image], "image": image, "caption": "a cat", "info": "{}", "html_info": ""}
+        found |= {"parameters": {}, "items": {}, "txt2img": [], "img2img": []}
+    elif "/models" in recorded["path"]:
         found = {"object": "list", "data": [model]} if recorded["path"].endswith("/models") else model
     elif {"name": "stream", "value": "true"} in recorded.get("parts", []):
         event = {"type": "image_edit.completed", "b64_json": base64.b64encode(png).decode()}
@@ -180,17 +190,17 @@ def recorder() -> Iterator[ThreadingHTTPServer]:
 
 def record(program: str, folder: Path) -> dict[str, dict[str, Any]]:
     """Return what each call of a program sends, by the call's name, or by the method and a number where a call sends
-    several messages; with `{photo}`, `{mask}`, `{alpha}` and `{key}` in
+    several messages; with `{photo}`, `{mask}`, `{alpha}`, `{key}` and `{basic}` in
     place of these. folder: for the images."""
     write_images(folder)
     with recorder() as server:
         calls = run(program, f"http://127.0.0.1:{server.server_port}", KEY, folder)
-        requests: list[dict[str, Any]] = server.recorded  # type: ignore[attr-defined]
+        requests = [each for each in server.recorded if each["path"] != LOADING]  # type: ignore[attr-defined]
     names = list(calls)
     if program.startswith("mcp"):
         names = [f"{index:02}_{each['json']['method'].replace('/', '_')}" for index, each in enumerate(requests, 1)]
     assert len(names) == len(requests), "each call sends one request"
-    text = json.dumps(requests).replace(KEY, "{key}")
+    text = json.dumps(requests).replace(KEY, "{key}").replace(BASIC, "{basic}")
     for name in ("photo", "mask", "alpha"):
         data = base64.b64encode((folder / f"{name}.png").read_bytes()).decode()
         text = text.replace(data, f"{{{name}}}")
@@ -204,9 +214,10 @@ def stored(service: str) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
-    for service, programs in SERVICES.items():
-        shutil.rmtree(PAYLOADS / service, ignore_errors=True)
-        (PAYLOADS / service).mkdir()
+    for service, programs in RECORDED.items():
+        if service in SERVICES:  # The folders of others have bodies of further clients.
+            shutil.rmtree(PAYLOADS / service, ignore_errors=True)
+        (PAYLOADS / service).mkdir(exist_ok=True)
         for program in programs:
             with tempfile.TemporaryDirectory() as folder:
                 for name, call in record(program, Path(folder)).items():

@@ -16,7 +16,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.idempotency import read_idempotency
@@ -127,9 +126,6 @@ class HuggingFace(Dialect):
     def urls(self) -> Sequence[URLPattern]:
         view = ModelView.as_view(parser_classes=(JsonFormParser, InputsParser))
         return [re_path(r"^hf/(?P<model>[^/]+(?:/[^/]+)?)/?$", view)]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency, body, catalog = read_idempotency(request), body_of(request), Catalog()

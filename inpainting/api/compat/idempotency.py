@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
 from django.http import QueryDict
 from rest_framework.request import Request
 
 from inpainting.api.dialect import RepeatedRequest
-from inpainting.generations.idempotency import Idempotency
+from inpainting.generations.idempotency import Idempotency, digest_of
 
 
 def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotency | None:
@@ -34,14 +31,5 @@ def body_digest(request: Request, api_key_field: str) -> str:
     """Return SHA-256, in hexadecimal, of the path and the body; independent of the order of its fields."""
     data: Any = request.data
     lists = dict(data.lists()) if isinstance(data, QueryDict) else {name: [value] for name, value in data.items()}
-    digest = hashlib.sha256(request.path.rstrip("/").encode())
-    for name in sorted(lists.keys() - {api_key_field}):
-        for value in lists[name]:
-            if not isinstance(value, UploadedFile):
-                digest.update(json.dumps([name, value], sort_keys=True).encode())
-                continue
-            digest.update(json.dumps([name, value.size]).encode())
-            for chunk in value.chunks():
-                digest.update(chunk)
-            value.seek(0)
-    return digest.hexdigest()
+    names = sorted(lists.keys() - {api_key_field})
+    return digest_of(request.path.rstrip("/"), [(name, value) for name in names for value in lists[name]])

@@ -12,7 +12,6 @@ from django.urls import URLPattern, re_path
 from pydantic import BaseModel, Field
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response
@@ -94,9 +93,6 @@ class SdInpainting(Dialect):
             re_path(r"^sd-inpaint/health/?$", health),
             re_path(r"^health/?$", SiteHealth.as_view(authentication_classes=(), permission_classes=())),
         ]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)

@@ -102,6 +102,14 @@ def result_link(
     return _named_link(folder, name, (RESULT, generation.pk, index), origin=origin, key=key, hours=hours)
 
 
+def dated_links(generation: Generation, *, origin: str, key: int | None) -> dict[str, str]:
+    """Return the links to the results of an ended generation by their file names, in a folder with its date; see
+    `result_link`."""
+    folder, extension = f"images/{generation.created_at:%Y-%m-%d}", EXTENSIONS[generation.settings["output_format"]]
+    names = {f"{generation.pk}-{image.index}.{extension}": image.index for image in generation.images.all()}
+    return {name: result_link(folder, name, generation, index, origin=origin, key=key) for name, index in names.items()}
+
+
 def image_link(
     folder: str,
     name: str,

@@ -5,7 +5,6 @@ A: form fields and files. B: files and a form field `params` that holds JSON. C:
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 from inpainting.core.setting import ValueType
 from inpainting.core.settings_table import SETTINGS
+from inpainting.generations.idempotency import digest_of
 
 REPEATED = tuple(row.public_name for row in SETTINGS if row.type is ValueType.SLUGS)
 """Lists of texts, whose form field may be repeated."""
@@ -77,17 +77,9 @@ class Body:
     def digest(self, route: str) -> str:
         """SHA-256, in hexadecimal, of the route and the content; independent of the order of fields and parts."""
         fields = {**dict.fromkeys(self.empty), **self.fields}
-        digest = hashlib.sha256(json.dumps([route, self.shape.value, fields], sort_keys=True).encode())
         repeated = [(name, value) for name in sorted(self.lists) for value in self.lists[name]]
-        for name, value in [*sorted(self.files.items()), *repeated]:
-            if not isinstance(value, UploadedFile):
-                digest.update(json.dumps([name, value], sort_keys=True).encode())
-                continue
-            digest.update(json.dumps([name, value.size]).encode())
-            for chunk in value.chunks():
-                digest.update(chunk)
-            value.seek(0)
-        return digest.hexdigest()
+        start = json.dumps([route, self.shape.value, fields], sort_keys=True)
+        return digest_of(start, [*sorted(self.files.items()), *repeated])
 
 
 def read_body(request: Request, *, lists: Collection[str] = ()) -> Body:

@@ -11,7 +11,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, URLResolver, include, path
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.native import requests
@@ -37,9 +36,6 @@ class NativeApi(Dialect):
     @property
     def urls(self) -> Sequence[URLPattern | URLResolver]:
         return [path("", include("inpainting.api.native.urls"))]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         return requests.parse(request)

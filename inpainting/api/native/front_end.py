@@ -10,13 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from django.http.response import HttpResponseBase
+from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.dialect import blank_request, json_response, size_of_model
-from inpainting.api.native.bodies import Body, Shape
+from inpainting.api.media.links import public_image
+from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import NativeApi
 from inpainting.api.native.fields import ALIASES, TextToImageForm, check_fields, settings_from
@@ -163,6 +165,29 @@ class Extras(Upscaling):
             "new_size": {"width": size.width, "height": size.height},
         }
         return json_response({**painted.model_dump(), "data": data})
+
+
+class SendTo(AnyBodyView):
+    """`POST`: whether a result can be loaded by the name of its file, before the front end shows it in another tab."""
+
+    required_scope = Scope.READ
+    tab: str
+
+    def post(self, request: Request) -> Response:
+        filename = read_body(request).fields.get("filename")
+        if not filename:
+            raise InvalidRequest("No filename provided", code="field_missing", field="filename")
+        if public_image(str(filename).rpartition(".")[0]) is None:
+            raise NotFound("File not found")
+        return Response({"status": "success", "message": f"Image sent to {self.tab}"})
+
+
+class SendToImg2Img(SendTo):
+    tab = "img2img"
+
+
+class SendToExtras(SendTo):
+    tab = "extras"
 
 
 FROM_WORDS, EXTRAS = FromWords(), Extras()

@@ -13,13 +13,14 @@ from rest_framework.request import Request
 
 from inpainting.api.images import MASK, SentImage, read_image
 from inpainting.api.native.selections import selection_of
-from inpainting.api.selecting import needs_worker, select_in
+from inpainting.api.selecting import select_at_once
 from inpainting.core.codecs import DecodedImage
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import InvalidRequest, as_field
 from inpainting.core.image import CanonicalImage
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.sentences import sentence
 from inpainting.generations.uploads import find_mask
+from inpainting.models.generation_request import NATIVE
 from inpainting.segmenters import registry
 
 ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
@@ -54,24 +55,14 @@ def read_mask(sent: SentImage, request: Request, polarity: MaskPolarity) -> Sent
 
 
 def select_mask(values: Mapping[str, Any], image: CanonicalImage, request: Request) -> SentMask:
-    """Select what the fields of a SelectionForm describe, in this thread.
+    """Select what the fields of a SelectionForm describe.
 
-    Raises InvalidRequest (`selection_needs_worker` where only a worker can, `mask_empty` where nothing is found), and
-    what `select_in` raises.
+    Raises InvalidRequest (`mask_empty` where nothing is found), and what `select_at_once` raises.
     """
-    segmenter, selection = registry.find(values.get("segmenter", registry.DEFAULT)), selection_of(values)
-    selection.check_for(segmenter)
-    if needs_worker(segmenter):
-        raise InvalidRequest(
-            sentence(
-                "{segmenter} selects in a worker here: send the image to POST /api/masks/, then the id of its answer "
-                "as mask.",
-                segmenter=segmenter.name,
-            ),
-            code="selection_needs_worker",
-            field="select",
-        )
-    best = select_in(segmenter, selection, lambda: image, request, lambda candidates: candidates[0].mask)
-    if not best.any():
-        raise InvalidRequest(sentence("No object was found there."), code="mask_empty", field="select")
+    with as_field("select"):
+        segmenter, selection = registry.find(values.get("segmenter", registry.DEFAULT)), selection_of(values)
+        selection.check_for(segmenter)
+        best = select_at_once(segmenter, selection, image, request, service=NATIVE).mask
+        if not best.any():
+            raise InvalidRequest(sentence("No object was found there."), code="mask_empty")
     return SentMask(DecodedImage(CanonicalImage(best[:, :, np.newaxis]), "PNG"), MaskPolarity.WHITE_REPAINTS)

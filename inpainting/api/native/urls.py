@@ -52,6 +52,8 @@ urlpatterns = [
             "txt2img": front_end.TextToImage,
             "txt2img/interrupt": img2img.Interrupt,
             "extras/upscale": front_end.ExtrasUpscale,
+            "send-to-img2img": front_end.SendToImg2Img,
+            "send-to-extras": front_end.SendToExtras,
         }.items()
         for slash in ("", "/")
     ),

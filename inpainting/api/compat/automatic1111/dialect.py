@@ -13,7 +13,6 @@ from django.urls import URLPattern, re_path
 from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.automatic1111 import views
 from inpainting.api.compat.automatic1111.answers import CONTROL, enlarged, painted
@@ -64,9 +63,6 @@ class Automatic1111(Dialect):
             *(re_path(path, views.Missing.as_view(why=why, **read_json)) for path, why in missing.items()),
             *(re_path(rf"^{path}/?$", views.Listing.as_view()) for path in views.LISTS),
         ]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)

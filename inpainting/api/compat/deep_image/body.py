@@ -49,6 +49,7 @@ def read_side(value: Any, info: ValidationInfo) -> SideLength:
     return SideLength(Fraction(found[1]), bool(found[2]))
 
 
+NAME = "deep-image"
 OUTPAINTING, BLUR = "outpainting", "blur"
 """The values of `fit.canvas`: what is beyond the image is painted, or a blurred copy of it."""
 REMOVALS = ("auto", "v2", "human", "item")

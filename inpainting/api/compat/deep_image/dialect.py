@@ -15,10 +15,9 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat.deep_image import views
 from inpainting.api.compat.deep_image.answers import error_body, result_url
-from inpainting.api.compat.deep_image.body import parameters_of
+from inpainting.api.compat.deep_image.body import NAME, parameters_of
 from inpainting.api.compat.deep_image.translation import read_request, source_file
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response, origin_of
@@ -38,7 +37,7 @@ ACCEPT_SECONDS = 20.0
 class DeepImage(Dialect):
     """The dialect under `/rest_api/`."""
 
-    name: ClassVar[str] = "deep-image"
+    name: ClassVar[str] = NAME
     prefixes: ClassVar[tuple[str, ...]] = ("/rest_api/",)
     answers_before_the_end = True
     settings_by_field: ClassVar[Mapping[str, str]] = {
@@ -56,9 +55,6 @@ class DeepImage(Dialect):
             re_path(r"^rest_api/result/(?P<job>[^/]+)/?$", views.Result.as_view()),
             re_path(r"^rest_api/me/?$", views.Me.as_view()),
         ]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)

@@ -17,6 +17,7 @@ from inpainting.api.compat.deep_image.backgrounds import with_background
 from inpainting.api.compat.deep_image.body import (
     BLUR,
     INPAINTING,
+    NAME,
     OUTPAINTING,
     RequestForm,
     echo,
@@ -122,7 +123,7 @@ def add_description(
     notes, captioner = [], find_captioner(catalog)
     with limit_segmentations(user):
         try:
-            caption = describe_in_worker(image, user, service="deep-image") if captioner else describe_colours(image)
+            caption = describe_in_worker(image, user, service=NAME) if captioner else describe_colours(image)
         except EngineFailed as error:
             caption = describe_colours(image)
             notes.append(f"The image was described by its colours alone: {error.message}")

@@ -13,7 +13,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, re_path
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.fooocus import tools, views
 from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBody, OutputFormat
@@ -83,9 +82,6 @@ class Fooocus(Dialect):
             re_path(r"^tasks/?$", views.TaskList.as_view()),
             re_path(r"^tasks/(?P<task_id>[^/]+)/?$", views.TaskDetail.as_view(), name="fooocus-task"),
         ]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)

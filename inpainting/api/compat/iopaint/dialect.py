@@ -11,7 +11,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.iopaint import views
 from inpainting.api.compat.iopaint.models import NAME
@@ -52,9 +51,6 @@ class IOPaint(Dialect):
             re_path(r"^iopaint/?$", web_app),
             path("assets/<str:name>", web_app),
         ]
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency = read_idempotency(request)

@@ -13,8 +13,8 @@ from rest_framework.request import Request
 
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.dialect import origin_of
-from inpainting.api.media.links import ending_key, result_link
-from inpainting.core.codecs.formats import CONTENT_TYPES, EXTENSIONS, FORMATS_BY_EXTENSION
+from inpainting.api.media.links import dated_links, ending_key
+from inpainting.core.codecs.formats import CONTENT_TYPES, FORMATS_BY_EXTENSION
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.generations.description import all_warnings
@@ -63,17 +63,12 @@ def waiting(generation: Generation) -> list[Content]:
 
 def painted(generation: Generation, meta: dict[str, Any], request: Request) -> list[Content]:
     """Return the results of a generation that has succeeded. meta: of the dialect."""
-    images, extension = list(generation.images.all()), EXTENSIONS[generation.settings.get("output_format") or "png"]
-    names = [f"{generation.pk}-{image.index}.{extension}" for image in images]
-    folder, origin, key = f"images/{generation.created_at:%Y-%m-%d}", origin_of(request), ending_key(request)
-    links = [
-        result_link(folder, name, generation, image.index, origin=origin, key=key)
-        for name, image in zip(names, images, strict=True)
-    ]
+    images = generation.images.all()
+    links = dated_links(generation, origin=origin_of(request), key=ending_key(request))
     about = {
         "status": generation.status,
         "id": generation.pk,
-        "images": links,
+        "images": list(links.values()),
         **sides(generation.result_size),
         "pixels_changed_outside_mask": max((image.outside_mask_changed_pixels for image in images), default=0),
         "engine_reason": generation.engine_reason,
@@ -83,7 +78,7 @@ def painted(generation: Generation, meta: dict[str, Any], request: Request) -> l
         "seconds": generation.seconds,
     }
     previews = [shown for image in images for shown in preview(image)]
-    return [text(about), *(link(url, name) for url, name in zip(links, names, strict=True)), *previews]
+    return [text(about), *(link(url, name) for name, url in links.items()), *previews]
 
 
 def preview(image: GeneratedImage) -> list[Content]:

@@ -13,7 +13,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 from rest_framework.request import Request
 
-from accounts.authentication import key_from_headers
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.mcp import answers
 from inpainting.api.compat.mcp.arguments import ARGUMENTS, ROWS
@@ -55,9 +54,6 @@ class Mcp(Dialect):
     @property
     def urls(self) -> Sequence[URLPattern]:
         return ()
-
-    def read_api_key(self, request: Request) -> str | None:
-        return key_from_headers(request)
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         idempotency, tool = read_idempotency(request), params_of(request)["name"]

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http.response import HttpResponseBase
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -22,7 +23,6 @@ from inpainting.api.compat.mcp.translation import (
     NAME,
     ROLES,
     found_mask,
-    read_once,
     read_request,
     segmenter_for,
     selection_of,
@@ -31,6 +31,7 @@ from inpainting.api.compat.mcp.uploads import SECONDS, link_of, upload_address
 from inpainting.api.errors import Conflict
 from inpainting.api.images import SentImage
 from inpainting.api.later_response import LaterResponse, respond_later
+from inpainting.api.recent_images import read_recent
 from inpainting.api.selecting import respond_with_masks
 from inpainting.api.views import drop_body, inpaint, render_current
 from inpainting.captioning import CaptionStyle
@@ -99,10 +100,10 @@ def select(call: Mcp, request: Request) -> HttpResponseBase:
 
 def describe(call: Mcp, request: Request) -> HttpResponseBase:
     arguments = call.read_arguments(request)
-    file, decoded = read_once(arguments["image"], request)
-    size = decoded.image.size
+    read = read_recent(SentImage("image", arguments["image"]), request, ROLES["image"])
+    size, file = read.image.size, SimpleUploadedFile("image", read.data)  # A URL is not fetched again.
     return respond_with_caption(
-        *(file, CaptionStyle.PHOTO, request),
+        *(SentImage("image", file), CaptionStyle.PHOTO, request),
         role=ROLES["image"],
         dialect=call,
         render=lambda caption: call.result(

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.request import Request
 
 from inpainting.api.compat.mcp.arguments import GROWN_BY, ROWS
 from inpainting.api.dialect import closest_model
-from inpainting.api.images import ImageRole, SentImage, decode_source, read_file, read_image
+from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.selecting import select_at_once
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
@@ -56,24 +55,16 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
     elif ("mask" in sent) == bool(marks.hints) or ("mask" in sent and marks.points):
         message = "Mark what is to be repainted: send either mask, or words, or points and box."
         raise InvalidRequest(message, code="field_missing", field="mask")
-    file, image = read_once(sent["image"], request)
+    image = read_image(SentImage("image", sent["image"]), ROLES["image"], request)
     if "mask" in sent:
         mask = read_image(SentImage("mask", sent["mask"]), ROLES["mask"], request)
     elif outpaint is None:
-        segmenter = segmenter_for(marks, sent)
-        best, *_ = select_at_once(segmenter, marks, file, request, role=ROLES["image"], service=NAME)
+        best = select_at_once(segmenter_for(marks, sent), marks, image.image, request, service=NAME)
         mask = DecodedImage(CanonicalImage(found_mask(best)[:, :, np.newaxis]), "PNG")
     inpaint_request, warnings = build_request(
         *(image, mask, settings, MaskPolarity.WHITE_REPAINTS), outpaint=outpaint, limits=image_limits()
     )
     return inpaint_request, Submission(warnings=[*choices, *warnings], sent_fields=tuple(sent), catalog=catalog)
-
-
-def read_once(image: str, request: Request) -> tuple[SentImage, DecodedImage]:
-    """Return an image as a file, which is read again without fetching its URL again, and decoded."""
-    read = read_file(SentImage("image", image), ROLES["image"], request)
-    file = SentImage("image", SimpleUploadedFile("image", read.data))
-    return file, decode_source(file, read, ROLES["image"])
 
 
 def settings_of(sent: Mapping[str, Any], catalog: Catalog, *, is_selected: bool, warnings: list[str]) -> PaintSettings:

@@ -1,4 +1,4 @@
-"""ModelsLab's image API v6 (https://docs.modelslab.com): inpainting, fetching results, and uploading images."""
+"""ModelsLab's image API (https://docs.modelslab.com): inpainting, fetching results, and uploading images."""
 
 from inpainting.api.compat.modelslab.dialect import DIALECT
 

@@ -23,6 +23,7 @@ from inpainting.core.upscaling import SCALES
 from inpainting.core.validation import check_text
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
+NAME = "modelslab"
 MAX_STEPS, DEFAULT_STEPS = 20, 31
 """The numbers are the published ones: the default exceeds the maximum, so that a request without steps has
 MAX_STEPS."""
@@ -81,6 +82,7 @@ class RequestForm(Fields):
 
     base64: bool = False
     temp: bool = False
+    instant_response: bool = False
     webhook: Annotated[Text, Field(max_length=MAX_URL_CHARACTERS)] | None = None
     track_id: Annotated[str | int | float, PlainValidator(read_track_id)] | None = None
 
@@ -169,6 +171,14 @@ class SuperResolutionForm(RequestForm):
     face_enhance: bool = False
 
 
+class BackgroundForm(RequestForm):
+    image: ImageText
+    alpha_matting: bool = False
+    post_process_mask: bool = False
+    only_mask: bool = False
+    inverse_mask: bool = False
+
+
 FORMS: Mapping[str, type[RequestForm]] = {
     "images/inpaint": InpaintForm,
     "images/img2img": ImageToImageForm,
@@ -177,5 +187,8 @@ FORMS: Mapping[str, type[RequestForm]] = {
     "image_editing/outpaint": OutpaintForm,
     "image_editing/object_removal": ObjectRemovalForm,
     "image_editing/super_resolution": SuperResolutionForm,
+    "image_editing/removebg_mask": BackgroundForm,
 }
 """The routes that accept requests -> their fields, with the published defaults."""
+VERSION_7 = {"images/text-to-image": "images/text2img", "images/image-to-image": "images/img2img"}
+"""The routes of version 7 that have another name -> their name in version 6."""

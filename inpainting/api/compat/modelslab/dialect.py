@@ -1,4 +1,4 @@
-"""ModelsLab's image API v6, as a dialect."""
+"""ModelsLab's image API, versions 6 and 7, as a dialect."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from accounts.authentication import key_from_headers
 from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
-from inpainting.api.compat.modelslab.body import FORMS
+from inpainting.api.compat.modelslab.body import FORMS, NAME, VERSION_7, RequestForm
 from inpainting.api.compat.modelslab.translation import RETURNED_LINKS, read_request
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
@@ -36,13 +36,13 @@ turn."""
 
 
 class ModelsLab(Dialect):
-    """The dialect under `/api/v6/`, and its twin for enterprises.
+    """The dialect under `/api/v6/`, its twin for enterprises, and the routes of `/api/v7/` that paint images.
 
     Errors are `{"status": "error", "message", "messege", "code"}`.
     """
 
-    name: ClassVar[str] = "modelslab"
-    prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/", "/api/v1/enterprise/")
+    name: ClassVar[str] = NAME
+    prefixes: ClassVar[tuple[str, ...]] = ("/api/v6/", "/api/v1/enterprise/", "/api/v7/")
     answers_before_the_end = True
     key_in_body = True
     settings_by_field: ClassVar[Mapping[str, str]] = {
@@ -70,10 +70,12 @@ class ModelsLab(Dialect):
             **dict.fromkeys((f"{group}/fetch{number}" for group in GROUPS for number in ("", "/<str:number>")), fetch),
             **dict.fromkeys(("base64_to_url", "image_editing/base64_to_url"), upload),
         }
+        newer = {route: view for route, view in routes.items() if route.startswith(("images/inpaint", "images/fetch"))}
+        newer |= dict.fromkeys(VERSION_7, inpaint)
         return [
             path(f"{prefix[1:]}{route}{slash}", view)
             for prefix in self.prefixes
-            for route, view in routes.items()
+            for route, view in (newer if prefix == "/api/v7/" else routes).items()
             for slash in ("", "/")
         ]
 
@@ -86,6 +88,7 @@ class ModelsLab(Dialect):
         idempotency = read_idempotency(request, api_key_field="key")
         sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
         route = "/".join(request.path.rstrip("/").split("/")[-2:])
+        route = VERSION_7.get(route, route)
         inpaint_request, submission = read_request(route, sent, request, fetch_until=self.fetch_until(request))
         return inpaint_request, replace(submission, idempotency=idempotency)
 
@@ -96,8 +99,9 @@ class ModelsLab(Dialect):
         return max(in_time, time.monotonic() + MIN_FETCH_SECONDS)
 
     def max_wait_seconds(self, request: Request) -> float | None:
-        seconds: float = site.MODELSLAB_WAIT_SECONDS
-        return seconds
+        sent = body_of(request).get("instant_response") or None
+        is_instant = RequestForm.read({"instant_response": sent}).instant_response
+        return 0.0 if is_instant else site.MODELSLAB_WAIT_SECONDS
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:

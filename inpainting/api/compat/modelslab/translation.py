@@ -13,9 +13,12 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from inpainting import families
+from inpainting.api.compat.modelslab.backgrounds import without_background
 from inpainting.api.compat.modelslab.body import (
     FORMS,
     LORA_STRENGTHS,
+    NAME,
+    BackgroundForm,
     OutpaintForm,
     PaintForm,
     RequestForm,
@@ -70,15 +73,16 @@ def read_request(
 
     Raises InvalidRequest.
     """
+    sent, choices = with_one_image(sent)
     form = FORMS[route].read({"num_inference_steps": sent["steps"], **sent} if "steps" in sent else sent)
-    catalog, reading = Catalog(), FormTranslation(form, sent)
+    catalog, reading = Catalog(), FormTranslation(form, sent, request)
     settings = reading.settings(catalog)
     values = reading.values
     read = partial(read_image, request=request, fetch_until=fetch_until)
     inpaint_request, notes = reading.images(settings, read, catalog)
     return inpaint_request, Submission(
         engine=registry.AUTO if inpaint_request.enlarged_to is None else UPSCALE.name,
-        warnings=(*reading.warnings, *notes),
+        warnings=(*choices, *reading.warnings, *notes),
         webhook_url=values.get("webhook", ""),
         webhook_field="webhook",
         expires_at=timezone.now() + TEMPORARY if values["temp"] else None,
@@ -94,11 +98,20 @@ def read_request(
     )
 
 
+def with_one_image(sent: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
+    """Return the body with one image in `init_image`, which may be a list, as in version 7; and warnings."""
+    images = sent.get("init_image")
+    if not isinstance(images, list) or not images:
+        return sent, []
+    warnings = [f"init_image has {len(images)} images; the first was used."] if len(images) > 1 else []
+    return {**sent, "init_image": images[0]}, warnings
+
+
 class FormTranslation:
     """The request of validated values: its settings and images, with warnings and ignored fields."""
 
-    def __init__(self, form: RequestForm, sent: Mapping[str, Any]) -> None:
-        self.form, self.values, self.sent = form, form.sent(), sent
+    def __init__(self, form: RequestForm, sent: Mapping[str, Any], request: Request) -> None:
+        self.form, self.values, self.sent, self.request = form, form.sent(), sent, request
         known = {*type(form).model_fields, *(["steps"] if isinstance(form, PaintForm) else [])}
         unknown = [name for name in sent if name not in known and FIELD_NAME.fullmatch(name)]
         self.ignored = unknown[:MAX_LISTED_FIELDS]
@@ -144,7 +157,7 @@ class FormTranslation:
         if "model_id" not in self.values:
             return None
         name = self.values["model_id"]
-        find = partial(closest_model, catalog, name, service="modelslab", field="model_id", warnings=self.warnings)
+        find = partial(closest_model, catalog, name, service=NAME, field="model_id", warnings=self.warnings)
         slug = find_named("Model", name, "model_id", find)
         self.ignored += ["model_id"] * (slug is None)
         return slug
@@ -158,7 +171,7 @@ class FormTranslation:
         try:
             return find_named("Model", name, "model_id", partial(find_upscaler, name, catalog))
         except InvalidRequest as error:
-            if error.code != "model_unavailable" and "modelslab" not in site.COMPAT_ANY_MODEL:
+            if error.code != "model_unavailable" and NAME not in site.COMPAT_ANY_MODEL:
                 raise
             self.ignored.append("model_id")
             return None
@@ -227,6 +240,8 @@ class FormTranslation:
         if isinstance(self.form, SuperResolutionForm):
             size = Upscale(scale=self.form.scale).checked_size(source.image, image_limits())
             return upscale_request(source.image, size, settings), tuple(source.warnings)
+        if isinstance(self.form, BackgroundForm):
+            return without_background(self.form, source, settings, self.request)
         if isinstance(self.form, OutpaintForm):
             return self.outpaint_request(source, self.with_overlap(settings, source.image.size, catalog), references)
         own = source.image.size

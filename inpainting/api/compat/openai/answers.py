@@ -14,9 +14,8 @@ from PIL import Image
 from inpainting.api.compat.base64_images import base64_of, preview_image
 from inpainting.api.compat.openai.translation import NAME
 from inpainting.api.errors import NOT_FOUND, STOPPING, ApiError, ending_error
-from inpainting.api.media.links import result_link
+from inpainting.api.media.links import dated_links
 from inpainting.core.codecs import to_rgb8
-from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.media.results import result_bytes
 from inpainting.models import Generation, Status
 from inpainting.realtime.events import StepPreview
@@ -63,14 +62,9 @@ def description(generation: Generation) -> dict[str, Any]:
 def image_bodies(generation: Generation) -> list[dict[str, str]]:
     """Return each result as base64, or as a link that needs no key and expires."""
     data = generation.service_data
-    folder, extension = f"images/{generation.created_at:%Y-%m-%d}", EXTENSIONS[generation.settings["output_format"]]
     if data["is_inline"]:
         return [{"b64_json": base64_of(result_bytes(image))} for image in generation.images.all()]
-    names = {image.index: f"{generation.pk}-{image.index}.{extension}" for image in generation.images.all()}
-    return [
-        {"url": result_link(folder, name, generation, index, origin=data["origin"], key=data["key"])}
-        for index, name in names.items()
-    ]
+    return [{"url": url} for url in dated_links(generation, origin=data["origin"], key=data["key"]).values()]
 
 
 async def stream(generation: Generation) -> AsyncIterator[bytes]:

@@ -1,0 +1,49 @@
+"""The main object of an image, for services that remove backgrounds, and requests that paint nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rest_framework.request import Request
+
+from inpainting.api.selecting import select_at_once
+from inpainting.catalog.lookup import Catalog
+from inpainting.core.codecs import DecodedImage
+from inpainting.core.image import CanonicalImage, Mask
+from inpainting.core.inputs import build_request
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import Outpaint
+from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.image_limits import image_limits
+from inpainting.segmenters import registry
+from inpainting.segmenters.base import Selection
+from inpainting.segmenters.networks.catalog_segmenter import installed
+
+BUILT_IN, OF_PEOPLE = "saliency", "u2net_human_seg"
+
+
+def select_main_object(
+    image: CanonicalImage, request: Request, *, service: str, is_person: bool = False, soft_edges: bool = True
+) -> tuple[Mask, str]:
+    """Return the mask of the main object, empty where there is none, and the name of the segmenter: an installed model,
+    or else the built-in one.
+
+    is_person: the model for people is preferred. Raises what `select_at_once` raises.
+    """
+    usable = [found for found in installed(Catalog()) if not found.needs]
+    if is_person:
+        usable.sort(key=lambda found: found.name != OF_PEOPLE)
+    segmenter = usable[0] if usable else registry.find(BUILT_IN)
+    found = select_at_once(segmenter, Selection(soft_edges=soft_edges), image, request, service=service)
+    return found.mask, segmenter.name
+
+
+def unpainted_request(sent: DecodedImage, result: CanonicalImage, settings: PaintSettings) -> InpaintRequest:
+    """Return the request whose result is `result`, which was made of the image that was sent."""
+    request, _ = build_request(
+        *(replace(sent, image=result), None, settings, MaskPolarity.WHITE_REPAINTS),
+        outpaint=Outpaint(size=str(result.size)),
+        may_be_unchanged=True,
+        limits=image_limits(),
+    )
+    return request
