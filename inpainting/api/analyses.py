@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from inpainting.accounting.limits import QUOTA, RATE
 from inpainting.api.dialect import Dialect
-from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, api_error
+from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, Busy, api_error
 from inpainting.api.images import ImageRole, SentImage
 from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import ReadImage, read_recent
@@ -122,8 +122,8 @@ def ended_in_worker(wanted: AnalysisRequest, sent: AnalysedImage, *, seconds: fl
     """Yield an analysis that a worker has finished meanwhile, and delete it afterwards.
 
     seconds: to wait for it in this thread; LOAD_SECONDS where the workers are threads of this process.
-    Raises InvalidRequest where the worker refuses the request, EngineFailed where there is no result by then, and what
-    `submit_analysis` raises.
+    Raises InvalidRequest where the worker refuses the request, EngineFailed where it fails, Busy where it has not
+    finished by then, and what `submit_analysis` raises.
     """
     analysis = submit_analysis(wanted, sent)
     patience_seconds = seconds if settings.ROLE == "web" else LOAD_SECONDS
@@ -140,7 +140,7 @@ def ended_in_worker(wanted: AnalysisRequest, sent: AnalysedImage, *, seconds: fl
         raise EngineFailed(cancelled) from error
     if analysis.cancel():
         delete_analysis(analysis)
-        raise EngineFailed(too_late)
+        raise Busy(too_late)
     try:
         if analysis.is_refused:
             message, field = analysis.error_message, analysis.error_field or None

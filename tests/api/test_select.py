@@ -164,7 +164,7 @@ def test_a_worker_that_takes_too_long_is_reported(
     monkeypatch.setattr("inpainting.generations.analyses.notify_workers", lambda queue: None)
     monkeypatch.setattr("inpainting.api.selecting.SELECT_SECONDS", 0.0)
     answer = post(alices_program, "/api/img2img", ball, select=HINTS)
-    assert (answer.status_code, answer.json()["code"]) == (500, "engine_failed")
+    assert (answer.status_code, answer.json()["code"]) == (503, "try_again")
     assert answer.json()["message"] == "No worker has finished the selection in time."
     assert not Analysis.objects.exists()
     assert not Generation.objects.exists()

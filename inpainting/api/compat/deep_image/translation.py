@@ -26,6 +26,7 @@ from inpainting.api.compat.deep_image.body import (
 )
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
+from inpainting.api.errors import Busy, api_error
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner
@@ -124,9 +125,9 @@ def add_description(
     with limit_segmentations(user):
         try:
             caption = describe_in_worker(image, user, service=NAME) if captioner else describe_colours(image)
-        except EngineFailed as error:
+        except (EngineFailed, Busy) as error:
             caption = describe_colours(image)
-            notes.append(f"The image was described by its colours alone: {error.message}")
+            notes.append(f"The image was described by its colours alone: {api_error(error).message}")
     note = f"No description was sent; the prompt is “{caption.text}”, by {caption.captioner}."
     return replace(requested, prompt=caption.text), [*notes, note]
 
