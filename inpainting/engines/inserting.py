@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from inpainting import families
 from inpainting.core import inserting
@@ -137,6 +137,14 @@ def placement_of(settings: PaintSettings) -> InsertPlacement:
 def drawn_insert(plan: Plan) -> CanonicalImage:
     """Return the image to insert as it lies in the plan's window, at `window.work`."""
     return inserting.draw(plan.images[INSERT.image], placement_of(plan.settings), plan.window.box, plan.window.work)
+
+
+def has_placed_insert(settings: Mapping[str, Any], ignored: Collection[str]) -> bool:
+    """Return whether an image was placed in the one with these resolved settings.
+
+    ignored: the names of those without effect.
+    """
+    return settings.get("insert_mode") in (CLONE, START) and "insert_mode" not in ignored
 
 
 def clones(plan: Plan) -> bool:

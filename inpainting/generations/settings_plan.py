@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from inpainting import families
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind
+from inpainting.core.adapter_uses import INSERT
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.request import PaintSettings
 from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
-from inpainting.core.settings_table import RANGES, SETTINGS
+from inpainting.core.settings_table import INSERT_MODES, INSERT_SETTINGS, RANGES, SETTINGS
 from inpainting.engines.base import SettingsPlan
+from inpainting.engines.inserting import CLONE, START, modes_of, plan_insert
 from inpainting.engines.registry import AUTO
 from inpainting.engines.surroundings import surroundings_notes
 from inpainting.families.declaration import ModelFamily
@@ -42,14 +44,16 @@ def describe_plan(
     engine: str = AUTO,
     models: Mapping[str, str] | None = None,
     marked: Marked | None = None,
+    sent: Collection[str] = (),
 ) -> dict[str, Any]:
     """The plan of the present settings, and the choices of their form, under the public names of the settings.
 
     models: engine -> the model to use if that engine is chosen and the settings name none.
     marked: what will be marked, for the window.
+    sent: the names of the conditioning images that will be sent.
     Raises InvalidRequest for an unknown engine, and for one that is not installed.
     """
-    return _FormPlan(engine, models or {}, catalog).make(requested, marked)
+    return _FormPlan(engine, models or {}, catalog, sent).make(requested, marked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,7 @@ class _FormPlan:
     engine: str
     models: Mapping[str, str]
     catalog: Catalog
+    sent: Collection[str]
 
     def make(self, requested: PaintSettings, marked: Marked | None) -> dict[str, Any]:
         plan, problems = self.plan(requested)
@@ -75,7 +80,7 @@ class _FormPlan:
             "warnings": [translated(text) for text in (*plan.warnings, *surroundings_notes(plan))],
             "problems": with_public_names(in_language(problems)),
             **self.window(plan, marked),
-            "form": self.form(with_prompt),
+            "form": self.form(with_prompt, plan),
         }
 
     def plan(self, requested: PaintSettings) -> tuple[SettingsPlan, dict[str, str]]:
@@ -87,11 +92,12 @@ class _FormPlan:
         site = planner(self.catalog)
         while True:
             try:
-                choice = site.choose(self.engine, requested)
+                choice = site.choose(self.engine, requested, inserts=self.inserts)
                 model = requested.model or self.models.get(choice.engine.name)
                 # By name: the form's model for an engine must not choose the engine.
                 plan = site.plan_settings(replace(requested, model=model), choice.engine.name)
-                return replace(plan, reason=choice.reason), problems
+                plan = replace(plan, reason=choice.reason)
+                return plan_insert(plan, self.sent) if self.inserts else plan, problems
             except InvalidRequest as error:
                 default = next((row.default for row in SETTINGS if row.name == error.field), None)
                 if error.field is None or getattr(requested, error.field, default) == default:
@@ -109,17 +115,27 @@ class _FormPlan:
             grown = marked.box.expanded(plan.settings.mask_grow).clipped(whole)
         return plan_window(grown, marked.image, plan.window_rule).to_dict()
 
-    def form(self, plan: SettingsPlan) -> dict[str, Any]:
-        """The choices of the form. With the engine `auto`, those that apply once there is a prompt."""
+    @property
+    def inserts(self) -> bool:
+        return INSERT.image in self.sent
+
+    def form(self, plan: SettingsPlan, present: SettingsPlan) -> dict[str, Any]:
+        """The choices of the form. With the engine `auto`, those that apply once there is a prompt.
+
+        present: the plan without one, which says what is done with an image to insert.
+        """
         family = None if plan.model is None else families.get(plan.model.family)
         is_diffusion = family is not None and family.engine == DIFFUSION
         limits = {"guidance_scale": [RANGES["guidance_scale"][0], family.max_guidance_scale]} if family else {}
         return {
             "engine": plan.engine.name,
-            "ignored": with_public_names(in_language(plan.ignored)),
-            "defaults": with_public_names(self.defaults(plan.requested)),
+            "ignored": with_public_names(in_language(self.ignored(plan, present))),
+            "defaults": with_public_names(self.defaults(plan.requested, present.requested)),
             "limits": limits,
-            "choices": self.choices(family) if family and is_diffusion else {"preset": []},
+            "choices": {
+                **(self.choices(family) if family and is_diffusion else {"preset": []}),
+                **self.insert_choices(present),
+            },
             "adapters": self.adapters(family.name if family and is_diffusion else None),
             "edits": family is not None and family.edits,
             "reference_images": 0 if family is None else family.max_reference_images,
@@ -127,13 +143,36 @@ class _FormPlan:
             "hint": self.hint(plan),
         }
 
-    def defaults(self, requested: PaintSettings) -> dict[str, Any]:
-        """The defaults that depend on the model: the values resolved when none of these settings is requested."""
+    def ignored(self, plan: SettingsPlan, present: SettingsPlan) -> dict[str, str]:
+        """Why settings have no effect. The mode of an insert can be changed wherever the engine reads it."""
+        ignored = {name: reason for name, reason in plan.ignored.items() if name not in INSERT_SETTINGS}
+        ignored |= {name: reason for name, reason in present.ignored.items() if name in INSERT_SETTINGS}
+        if "insert_mode" not in present.engine.ignored_settings:
+            ignored.pop("insert_mode", None)
+        return ignored
+
+    def insert_choices(self, present: SettingsPlan) -> dict[str, list[str]]:
+        """The modes of an insert; with the engine `auto` those of every engine that it can take."""
+        if not self.inserts or "insert_mode" in present.engine.ignored_settings:
+            return {}
+        modes = set(modes_of(present, self.sent))
+        if self.engine == AUTO:
+            by_model, _ = self.plan(replace(present.requested, insert_mode=START))
+            modes |= {CLONE, *modes_of(by_model, self.sent)}
+        return {"insert_mode": [mode for mode in INSERT_MODES if mode in modes]}
+
+    def defaults(self, requested: PaintSettings, present: PaintSettings) -> dict[str, Any]:
+        """The defaults that depend on the model: the values resolved when none of these settings is requested.
+
+        present: the settings of which that of `insert_mode` is resolved.
+        """
         open_rows = [row for row in SETTINGS if row.default is None and row.name not in CHOSEN_FIRST]
         cleared: dict[str, Any] = {row.name: None for row in open_rows}
         plan, _ = self.plan(replace(requested, **cleared))
         native = {} if plan.model is None else {"width": plan.model.width, "height": plan.model.height}
         resolved = {row.name: getattr(plan.settings, row.name) for row in open_rows}
+        if self.inserts:
+            resolved["insert_mode"] = self.plan(replace(present, insert_mode=None))[0].settings.insert_mode
         return native | {name: value for name, value in resolved.items() if value is not None}
 
     def choices(self, family: ModelFamily) -> dict[str, list[str]]:
@@ -151,7 +190,7 @@ class _FormPlan:
 
     def hint(self, with_prompt: SettingsPlan) -> str:
         """A sentence on how a prompt changes the choice of `auto`; "" if it does not."""
-        if self.engine != AUTO or with_prompt.model is None:
+        if self.engine != AUTO or with_prompt.model is None or self.inserts:
             return ""
         without = planner(self.catalog).choose(AUTO, PaintSettings()).engine
         if without is with_prompt.engine:

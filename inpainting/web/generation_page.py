@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 
 from inpainting.core.adapter_uses import IMAGE_LABELS
 from inpainting.engines import registry
+from inpainting.engines.inserting import has_placed_insert
 from inpainting.generations import history, shares
 from inpainting.generations.description import image_url, input_url, measurements, message_of, metadata
 from inpainting.generations.edit_tree import in_tree
@@ -82,17 +83,20 @@ def summary(generation: Generation) -> str:
 
 
 def verb_of(generation: Generation) -> str:
-    """Return what was done to the photo: "Painted", "Removed", "Extended" or "Enlarged"."""
+    """Return what was done to the photo: "Inserted", "Painted", "Removed", "Extended" or "Enlarged"."""
     if generation.enlarged_to is not None:
         return "Enlarged"
     if generation.placement:
         return "Extended"
+    if has_placed_insert(generation.settings, generation.ignored):
+        return "Inserted"
     has_prompt = generation.prompt or generation.settings.get("regions")
     return "Painted" if has_prompt and "prompt" not in generation.ignored else "Removed"
 
 
 DONE = {
     "Extended": gettext_lazy("Extended in {seconds} s"),
+    "Inserted": gettext_lazy("Inserted in {seconds} s"),
     "Painted": gettext_lazy("Painted in {seconds} s"),
     "Removed": gettext_lazy("Removed in {seconds} s"),
 }

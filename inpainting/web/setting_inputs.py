@@ -9,7 +9,15 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
 from inpainting.catalog.specs import COMPUTED_CONTROLS
-from inpainting.core.adapter_uses import ADAPTER_LISTS, IMAGE_LABELS, REFERENCES, REGIONS, AdapterList, entry_fields
+from inpainting.core.adapter_uses import (
+    ADAPTER_LISTS,
+    IMAGE_LABELS,
+    INSERT,
+    REFERENCES,
+    REGIONS,
+    AdapterList,
+    entry_fields,
+)
 from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.setting import Setting, ValueType
@@ -19,10 +27,9 @@ from inpainting.translation import translated
 PLACED_BY_HAND = frozenset(
     {"prompt", "regions", "preset", "model", "loras", "embeddings", "safety_checker", "safety_checker_type"}
     | {adapters.setting for adapters in ADAPTER_LISTS}
+    | INSERT_SETTINGS
 )
 """Settings whose inputs the template writes out: they stand elsewhere on the page, or are more than one input."""
-NOT_IN_FORM = INSERT_SETTINGS
-"""Settings that have no input, as the form takes no image to insert."""
 IN_ROWS = frozenset(setting for adapters in ADAPTER_LISTS for setting in adapters.first)
 """Settings of the first entry of a list of adapters, whose inputs stand in its row."""
 BASIC = ("strength", "num_images", "steps", "seed")
@@ -53,6 +60,7 @@ def setting_inputs() -> dict[str, Any]:
         "basic": [inputs[name] for name in BASIC],
         "sections": sections(inputs),
         "adapter_lists": [adapter_list(adapters, inputs) for adapters in ADAPTER_LISTS],
+        "insert_label": translated(IMAGE_LABELS[INSERT.image]),
         "references": [{"id": element_id(name), "label": translated(IMAGE_LABELS[name])} for name in REFERENCES.images],
     }
 
@@ -112,7 +120,7 @@ def number_input(first: dict[str, Any], number: int, adapters: AdapterList) -> d
 
 def sections(inputs: Mapping[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """The inputs that the page lists by their groups, in the order of the table."""
-    elsewhere = PLACED_BY_HAND | NOT_IN_FORM | IN_ROWS | frozenset(BASIC)
+    elsewhere = PLACED_BY_HAND | IN_ROWS | frozenset(BASIC)
     listed = [row for row in SETTINGS if row.name not in elsewhere]
     groups = dict.fromkeys(row.group for row in listed)
     return [

@@ -39,6 +39,7 @@ ENDED = gettext_lazy("It has expired or was revoked, or a part of it is missing.
 WHAT_WAS_DONE = {
     "Removed": gettext_lazy("A photo from which something was removed with DreamLayer."),
     "Painted": gettext_lazy("A photo in which a model has painted a part from words with DreamLayer."),
+    "Inserted": gettext_lazy("A photo into which another image was inserted with DreamLayer."),
     "Extended": gettext_lazy("A photo that was extended beyond its edges with DreamLayer."),
     "Enlarged": gettext_lazy("A photo that was enlarged with DreamLayer."),
 }
@@ -46,6 +47,9 @@ NOTHING_ELSE_WAS_CHANGED = {
     "Removed": gettext_lazy("A photo from which something was removed with DreamLayer; nothing else was changed."),
     "Painted": gettext_lazy(
         "A photo in which a model has painted a part from words with DreamLayer; nothing else was changed."
+    ),
+    "Inserted": gettext_lazy(
+        "A photo into which another image was inserted with DreamLayer; nothing else was changed."
     ),
     "Extended": gettext_lazy("A photo that was extended beyond its edges with DreamLayer; nothing else was changed."),
 }

@@ -13,6 +13,7 @@ from django.test import Client
 from numpy.typing import NDArray
 from skimage import data
 
+from inpainting.core.adapter_uses import REFERENCES
 from inpainting.core.codecs import decode_image, encode_png
 from inpainting.core.credentials import VOCABULARY
 from inpainting.core.geometry import Box, Size
@@ -214,6 +215,37 @@ def test_it_is_one_more_reference_image(
 )
 def test_auto_takes_an_engine_that_inserts(requested: PaintSettings, engine: str) -> None:
     assert planner().choose(requested=requested, inserts=True).engine.name == engine
+
+
+def plan_form(client: Client, **fields: Any) -> tuple[str, list[str] | None, str | None, set[str]]:
+    """The engine of a plan without images, the modes, the default one, and which settings of an insert are ignored."""
+    body = {"images": ["insert_image"], **fields}
+    answer = client.post("/api/plan/", body, content_type="application/json").json()
+    form = answer["form"]
+    ignored = set(form["ignored"]) & INSERT_SETTINGS
+    return answer["engine"], form["choices"].get("insert_mode"), form["defaults"].get("insert_mode"), ignored
+
+
+@pytest.mark.usefixtures("diffusion_requests")
+def test_a_form_offers_the_modes_of_the_engine_and_the_model(alices_program: Client) -> None:
+    place = {*INSERT_SETTINGS} - {"insert_mode"}
+    assert plan_form(alices_program) == ("quick-fill", ["clone", "start"], "clone", set())
+    assert plan_form(alices_program, engine="quick-fill") == ("quick-fill", ["clone"], "clone", set())
+    assert plan_form(alices_program, engine="diffusion", denoising_strength=0.5) == (
+        "diffusion",
+        ["start"],
+        "start",
+        set(),
+    )
+    # At a strength of 1 nothing of it is kept; the mode can be changed all the same.
+    hidden = ("diffusion", ["clone", "start"], "clone", place)
+    assert plan_form(alices_program, insert_mode="start", denoising_strength=1) == hidden
+    assert plan_form(alices_program, images=[])[1:] == (None, None, set())
+    scheduler = "FlowMatchEulerDiscreteScheduler"
+    InferenceModel.objects.filter(slug="tiny").update(family="qwen-image-edit", scheduler=scheduler)
+    assert plan_form(alices_program, engine="diffusion") == ("diffusion", ["start", "reference"], "reference", place)
+    full = ["insert_image", *REFERENCES.images[:3]]
+    assert plan_form(alices_program, engine="diffusion", images=full) == ("diffusion", ["start"], "start", set())
 
 
 @pytest.mark.usefixtures("diffusion_requests")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -105,6 +107,16 @@ def test_by_default_it_covers_the_mask_and_one_with_transparent_parts_fits_into_
     corners = fitted.corners(INSERT.size)
     assert (corners >= [box.left - 0.5, box.top - 0.5]).all()
     assert (corners <= [box.right + 0.5, box.bottom + 0.5]).all()
+
+
+@pytest.mark.parametrize("case", json.loads(Path(__file__).with_name("insert_placements.json").read_text()), ids=str)
+def test_it_lies_where_the_editor_shows_it(case: dict[str, Any]) -> None:
+    """The cases are also those of tests/js/insert.test.js. insert: width, height, whether it has transparent parts."""
+    width, height, is_transparent = case["insert"]
+    insert = CanonicalImage(np.zeros((height, width, 4 if is_transparent else 3), np.uint8))
+    given = {f"insert_{name}": value for name, value in case["given"].items()}
+    placement = InsertPlacement.of(PaintSettings(**given), insert, Box(*case["marked"]))
+    assert [placement.x, placement.y, placement.width, placement.rotation] == case["placement"]
 
 
 def test_settings_place_it() -> None:

@@ -5,6 +5,7 @@ import { test } from "node:test"
 import { inflateSync } from "node:zlib"
 
 import * as operations from "editor/document/operations"
+import { boundsOf } from "editor/raster/bounds"
 import { specks } from "editor/raster/components"
 import { Drawing } from "editor/raster/drawing"
 import { png } from "editor/raster/png"
@@ -236,6 +237,20 @@ test("the parts of a mask are counted, those that touch at a corner as one", asy
   const box = (x, y, side) => operations.shape({ shape: "rectangle", points: [[x, y], [x + side, y + side]] })
   const drawing = await drawingOf(box(10, 10, 2), box(12, 12, 2), box(250, 20, 10), box(100, 260, 1))
   assert.deepEqual(specks(drawing.mask), { count: 3, largest: 100 })
+})
+
+test("the bounds of a mask have all that is repainted, also in part", async () => {
+  assert.equal(boundsOf((await drawingOf()).mask), null)
+  const box = (x, y, right, bottom) => operations.shape({ shape: "rectangle", points: [[x, y], [right, bottom]] })
+  for (const boxes of [[[10, 20, 11, 21]], [[0, 0, width, height]], [[250, 20, 260, 30], [100, 258, 101, 260]], [[3, 4, 290, 5]]]) {
+    const drawing = await drawingOf(...boxes.map((corners) => box(...corners)))
+    const edge = (side, find) => find(...boxes.map((corners) => corners[side]))
+    assert.deepEqual(boundsOf(drawing.mask), [edge(0, Math.min), edge(1, Math.min), edge(2, Math.max), edge(3, Math.max)])
+  }
+  const drawing = await drawingOf(operations.stroke({ size: 30, hardness: 0, points: [[40, 60], [90, 120]] }))
+  const marked = [...readPixels(drawing).entries()].filter(([, value]) => value).map(([at]) => [at % width, Math.floor(at / width)])
+  const [across, down] = [0, 1].map((axis) => marked.map((point) => point[axis]))
+  assert.deepEqual(boundsOf(drawing.mask), [Math.min(...across), Math.min(...down), Math.max(...across) + 1, Math.max(...down) + 1])
 })
 
 test("the PNG is the mask with black for what is repainted", async () => {

@@ -23,6 +23,8 @@ test("a step is made of a generation with a result", () => {
   const { url, thumbnail, label } = stepOf(generation)
   assert.deepEqual([url, thumbnail, label], ["/0/?format=png", "/0/thumbnail/", "a bus"])
   assert.equal(stepOf({ ...generation, metadata: { ...metadata, ignored: ["prompt"] } }).label, "Removed")
+  const labelOf = (changes) => stepOf({ ...generation, metadata: { ignored: ["prompt"], ...changes } }).label
+  assert.deepEqual([labelOf({ insert_mode: "clone" }), labelOf({ insert_mode: "reference" }), labelOf({ insert_mode: "clone", ignored: ["insert_mode"] })], ["Inserted", "Removed", "Removed"])
   assert.equal(stepOf({ ...generation, images: [] }), null)
   const several = { ...generation, images: [{ url: "/0/", score: 0.2 }, { url: "/1/", score: 0.6 }] }
   assert.deepEqual([stepOf(several).image, stepOf(several, 0).image], [1, 0])

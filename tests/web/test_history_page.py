@@ -340,3 +340,8 @@ def test_the_page_of_a_generation_says_in_words_what_was_done(
     page = alices_browser.get(f"/generations/{painted.pk}/")
     assert page.context["summary"].startswith("Painted in ")
     assert page.content.decode().lower().count("jpeg") == 1, "the format is in one row"
+    placed = {**erased.settings, "insert_mode": "clone"}
+    Generation.objects.filter(pk=erased.pk).update(settings=placed, ignored=[])
+    assert alices_browser.get(f"/generations/{erased.pk}/").context["summary"].startswith("Inserted in ")
+    Generation.objects.filter(pk=erased.pk).update(ignored=["insert_mode"])
+    assert alices_browser.get(f"/generations/{erased.pk}/").context["summary"].startswith("Removed in ")

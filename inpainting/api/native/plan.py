@@ -88,13 +88,14 @@ class FormerDryRun(AnyBodyView):
 
 
 def plan_without_images(body: Body) -> dict[str, Any]:
-    for name in ("mask", *CONDITIONING_IMAGES):
-        body.image(name)  # which refuses a number or an object
+    body.image("mask")  # which refuses a number or an object
+    sent = {name for name in CONDITIONING_IMAGES if body.image(name)}
     catalog = Catalog()
     fields, warnings = check_fields(PlanForm, body.fields, catalog, clamp=True)
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
     marked = read_marked(fields.pop("image_size", None), fields.pop("mask_box", None))
-    values = describe_plan(settings_from(fields, catalog), catalog, engine, models, marked)
+    sent |= set(fields.pop("images", None) or ())
+    values = describe_plan(settings_from(fields, catalog), catalog, engine, models, marked, sent)
     return PlanAnswer.render({**values, "warnings": [*map(translated, warnings), *values["warnings"]]})
 
 

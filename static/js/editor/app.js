@@ -43,7 +43,7 @@ import { RegionLayers } from "editor/view/region_layers"
 import { WindowOutline, marked } from "editor/view/window_outline"
 import { MaskView } from "editor/view/mask_view"
 import { MODES } from "editor/view/overlay"
-import { small } from "editor/view/screen"
+import { small, touch } from "editor/view/screen"
 import { percent, share } from "format"
 import { Job } from "job/job"
 import { account } from "session"
@@ -59,6 +59,7 @@ const $ = /** @type {import("dom").ById<{
   prompt: HTMLTextAreaElement, "steps-done": HTMLButtonElement, "steps-back": HTMLButtonElement, "steps-show": HTMLButtonElement, "steps-download": HTMLAnchorElement,
   "step-template": HTMLTemplateElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
+  "insert-tool": HTMLButtonElement,
 }>} */ (byId)
 /** @param {string} id */
 const jsonIn = (id) => JSON.parse(/** @type {string} */ ($(id).textContent))
@@ -100,12 +101,18 @@ const maskFile = new MaskFile(
 const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset }, {
   onChange: (task) => toolOfTask(task),
   onChoose(task) {
+    formChanged()
     if (task === "replace" && tasks.readsPrompt) $("prompt").focus()
   },
 })
 const settingsForm = new SettingsForm($("settings"), {
   tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
-  currentMask: () => paintedMask(255),
+  currentMask: () => paintedMask(255), mayInsert: () => isEmpty(store.view.frame), onInsertMove: showInsert,
+  onInsertChosen() {
+    $("insert-panel").hidePopover()
+    toolbox.choose("insert")
+    if (!touch.matches) $("surface").focus({ preventScroll: true }) // for the keys that place it
+  },
 })
 const prompts = new PromptHistory($("prompt"))
 const scale = new Scale({ field: $("scale"), time: $("scale-time") }, { limits: limits.photo, planUrl: /** @type {string} */ ($("settings").dataset.planUrl) })
@@ -137,7 +144,7 @@ const result = new Result({
   figures: { outside: $("figure-outside"), seam: $("figure-seam"), score: $("figure-score"), seed: $("figure-seed"), engine: $("figure-engine"), time: $("figure-time") },
 }, { compare, downloads, nameOf: (metadata) => settingsForm.nameOf(metadata), onChoose: (choice) => painting.chosen(choice) })
 const batch = new BatchMask({ bar: $("batch-bar"), text: $("batch-text"), use: $("batch-use"), back: $("batch-back"), url: /** @type {string} */ (root.dataset.batchesUrl) }, {
-  settings: () => settingsForm.values(),
+  settings: () => settingsForm.valuesWithoutInsert,
   fit: () => mask.fit(),
   take: /** @returns {Promise<void>} */ (photo) => photos.take(photo),
   takeMask: /** @returns {Promise<void>} */ (file, repaints) => photos.takeMask(file, repaints),
@@ -145,7 +152,7 @@ const batch = new BatchMask({ bar: $("batch-bar"), text: $("batch-text"), use: $
 })
 const filmstrip = new Filmstrip($("filmstrip"), { onOpen: (step) => photos.openStep(step), imageOf: (id) => keptImage(store.document, id) })
 const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
-  store, mask, maskFile, compare, result, filmstrip, batch, job, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed,
+  store, mask, maskFile, compare, result, filmstrip, batch, job, settingsForm, resumed: /** @returns {Promise<void> | null} */ () => opening.resumed,
   steps: /** @returns {Steps} */ () => steps, leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
@@ -182,7 +189,7 @@ const isEditing = () => photos.state === "editing" && !job.isRunning
 
 const toolbox = new Toolbox({
   surface: $("surface"), store, mask, url: /** @type {string} */ ($("tool-options").dataset.masksUrl),
-  planUrl: /** @type {string} */ ($("settings").dataset.planUrl), words: $("tool-options").dataset.words, isEditing,
+  planUrl: /** @type {string} */ ($("settings").dataset.planUrl), words: $("tool-options").dataset.words, isEditing, insert: settingsForm.insert,
   maxMargin: constants.max_margin, showMessage: (text) => toolPanel.showMessage(text),
 })
 const toolPanel = new ToolPanel(toolbox)
@@ -234,6 +241,7 @@ let toolName = toolbox.tool.name
 let otherTask = /** @type {import("editor/form/tasks").Task} */ ("remove") // than extending, which was chosen last
 toolbox.subscribe(() => {
   commands.refresh()
+  showInsertTool()
   showFrame()
   const before = toolName
   toolName = toolbox.tool.name
@@ -255,6 +263,22 @@ function toolOfTask(task) {
   else if (toolbox.tool.name === "frame") toolbox.choose("brush")
 }
 
+/** The button of the image to insert: it chooses the tool; where that is chosen, or nothing is placed, it opens the panel. */
+function showInsertTool() {
+  const isTool = toolbox.tool.name === "insert", button = $("insert-tool"), { insert } = settingsForm
+  $("insert-button").hidden = !insert.isOffered || tasks.canReplace // in the place of the prompt
+  button.hidden = !insert.isOffered
+  button.setAttribute("aria-pressed", String(isTool))
+  button.title = insert.placed ? gettext("Place the image to insert") : gettext("Insert an image")
+  button.setAttribute("aria-label", button.title)
+}
+
+/** Shows the image to insert where it lies. */
+function showInsert() {
+  mask.insert = photos.state === "editing" ? settingsForm.insert.shown : null
+  toolbox.refresh()
+}
+
 function showFrame() {
   const { frame } = store.view
   mask.showFrame(toolbox.tool.name === "frame" || !isEmpty(frame) ? frame : null)
@@ -265,21 +289,22 @@ function showFrame() {
 function refresh() {
   const busy = job.isRunning
   const { missing } = painting
+  const lacksModel = tasks.lacksModel && !settingsForm.insert.isSent
   root.classList.toggle("busy", busy)
   strength.refresh(settingsForm.reads("denoising_strength"))
   hole.place()
   showWindow()
   regionLayers.show(isEditing() ? settingsForm.regionLayers : [], photos.photo ?? null)
-  toolbox.refresh() // and with it the state of the commands
+  showInsert() // and with it the state of the commands
   $("change-photo").disabled = !photos.photo
   queue.shown = store.document.generation
   steps.refresh({ isSignedIn: Boolean(account) })
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
-  $("no-model").hidden = !tasks.lacksModel
-  $("generate").disabled = busy || Boolean(missing) || tasks.lacksModel
+  $("no-model").hidden = !lacksModel
+  $("generate").disabled = busy || Boolean(missing) || lacksModel
   $("generate").textContent = tasks.words.button
-  $("generate-hint").textContent = busy || tasks.lacksModel ? "" : missing || hints.text() || advice()
+  $("generate-hint").textContent = busy || lacksModel ? "" : missing || hints.text() || advice()
   describe?.refresh()
   if (photos.photo) {
     const { name, width, height } = photos.photo
@@ -307,6 +332,8 @@ function advice() {
   const { photo, frame } = store.view
   if (photo && tasks.current === "enlarge") return scale.inWords(photo)
   if (photo && !isEmpty(frame)) return framedInWords(photo, frame)
+  if (settingsForm.insert.reason) return settingsForm.insert.reason
+  if (toolbox.tool.name === "insert") return gettext("Drag the image, its corners or the round handle, then press {button}.", { button: tasks.words.button })
   return tasks.readsPrompt ? "" : gettext("Brush on, or press {button}.", { button: tasks.words.button })
 }
 
@@ -375,7 +402,13 @@ new ResizeObserver(() => root.style.setProperty("--dock-now", `${$("settings").o
 dropzone(root, $("photo-input"), takeFiles)
 $("camera-input").addEventListener("change", ({ target }) => takeFiles([.../** @type {FileList} */ (/** @type {HTMLInputElement} */ (target).files)]))
 dropzone($("mask-zone"), $("mask-input"), ([file]) => photos.takeMask(file))
-guardPage(takeFiles)
+guardPage((files) => ($("insert-panel").matches(":popover-open") ? settingsForm.insert.choose(files[0]) : takeFiles(files)))
+$("insert-reset").addEventListener("click", () => settingsForm.insert.resetPlacement())
+$("insert-tool").addEventListener("click", (event) => {
+  if (!settingsForm.insert.placed || toolbox.tool.name === "insert") return
+  event.preventDefault() // the panel stays closed
+  toolbox.choose("insert")
+})
 listen($("surface"), { view: mask, tool: toolbox, onHover: (screenPoint, point) => toolbox.hover(screenPoint, point) })
 for (const id of ["choose-photo", "change-photo"]) $(id).addEventListener("click", () => $("photo-input").click())
 for (const card of /** @type {NodeListOf<HTMLElement>} */ ($("task-cards").querySelectorAll("[data-task]"))) {

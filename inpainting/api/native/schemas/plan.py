@@ -14,7 +14,7 @@ from inpainting.api.native.schemas.generations import SOURCE_BOX
 from inpainting.api.native.schemas.upscale import Scale, Side
 from inpainting.api.native.selections import SelectionForm
 from inpainting.api.setting_types import with_settings
-from inpainting.core.adapter_uses import MAX_NAME_CHARACTERS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, MAX_NAME_CHARACTERS
 from inpainting.core.settings_table import find_setting
 
 MODELS = "Engine -> the model to use if that engine is chosen and `model` is not sent."
@@ -26,7 +26,10 @@ PLANNED_ENGINE = f"{ENGINE} With upscale, the fields are those of POST /api/upsc
 SCALE = "With the engine upscale, as of POST /api/upscale."
 MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bottom exclusive."
 
+SENT_IMAGES = "Without an image: the names of the conditioning images that will be sent, such as insert_image."
+
 ModelName = Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
+ImageName = Annotated[StoredText, Field(max_length=MAX_NAME_CHARACTERS)]
 
 
 ImageSize = Annotated[list[Side], FromJson, Field(min_length=2, max_length=2)]
@@ -36,6 +39,7 @@ class PlanForm(ChangesForm):
     models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
+    images: list[ImageName] | None = Field(None, max_length=len(CONDITIONING_IMAGES), description=SENT_IMAGES)
 
 
 class UpscalePlanForm(Fields):
@@ -70,6 +74,7 @@ class PlanJson(Fields):
     models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)
+    images: list[ImageName] | None = Field(None, max_length=len(CONDITIONING_IMAGES), description=SENT_IMAGES)
     documents_null = True
 
 

@@ -14,6 +14,7 @@ from inpainting.api.native.schemas.bodies import File
 from inpainting.api.setting_types import type_of
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.settings_table import find_setting
+from inpainting.engines.inserting import has_placed_insert
 from inpainting.generations import description
 from inpainting.generations.stack_images import made_on_hidden, stored_image
 from inpainting.generations.stacks import MAX_STEPS, PhotoStack, Step, StepChange
@@ -96,6 +97,7 @@ class StepDocument(Answer):
         description="Its mask touches a step that it was made on and that is hidden, painted back or replaced since."
     )
     changes_size: bool = Field(description="It can be hidden only together with all after it.")
+    inserts: bool = Field(description="It placed another image in the photo.")
     status: Status
     engine: str
     prompt: str
@@ -117,6 +119,7 @@ class StepDocument(Answer):
             made_on=list(step.made_on),
             made_on_hidden=made_on_hidden,
             changes_size=step.changes_size,
+            inserts=has_placed_insert(generation.settings, generation.ignored),
             status=Status(generation.status),
             engine=generation.engine,
             prompt=generation.prompt,

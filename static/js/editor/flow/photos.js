@@ -40,7 +40,7 @@ export class Photos {
    *  @param {{store: import("editor/document/store").Store, mask: MaskView, maskFile: import("editor/flow/mask_file").MaskFile,
    *    compare: import("editor/flow/result").Compare, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: import("editor/flow/batch_mask").BatchMask,
-   *    job: import("job/job").Job, steps: () => import("editor/flow/steps").Steps, resumed: () => Promise<void> | null, leave: () => boolean, onChange: () => void}} parts
+   *    job: import("job/job").Job, settingsForm: {forgetPhoto: (how: {isStep: boolean}) => void}, steps: () => import("editor/flow/steps").Steps, resumed: () => Promise<void> | null, leave: () => boolean, onChange: () => void}} parts
    *  of the editor; resumed: the draft that is opening; leave(): leaves what is painted to the queue, false where it cannot */
   constructor({ root, surface }, limits, parts) {
     this.#root = root
@@ -82,11 +82,12 @@ export class Photos {
    *  `stack`: what the photo shows together.
    *  @param {File} file @param {{parent?: string | null, image?: number, isStep?: boolean, stack?: import("../document/stack.js").Stack}} options */
   async take(file, { parent = null, image = 0, isStep = false, stack } = {}) {
-    const { store, filmstrip } = this.#parts
+    const { store, filmstrip, settingsForm } = this.#parts
     if (!(await this.#isFree())) return
     await reportErrors("photo", async () => {
       const photo = await readPhoto(file, this.#limits)
       const id = await put(file)
+      settingsForm.forgetPhoto({ isStep })
       this.#open({ ...photo, id }, { parent, isStep })
       const { name, width, height } = photo
       store.update((document) => push(withState(document, EDITING), { kind: "photo", photo: { id, name, width, height }, parent, image, stack }))

@@ -2,6 +2,7 @@
 
 import { element } from "dom"
 import { ranked, nextUnseen } from "editor/flow/ranking"
+import { isInserted } from "editor/flow/tree"
 import { zoomTo } from "editor/view/thumbnail"
 import { duration, score, stem } from "format"
 import { gettext, ngettext } from "text"
@@ -182,9 +183,11 @@ function inWords({ generation: { seconds, metadata }, image: { hidden_by: isHidd
 }
 
 /** "Removed in 1.4 s" @param {Generation["metadata"]} metadata @param {string} time empty where it is not known */
-function doneInWords({ engine, prompt, ignored, source_box: isExtended }, time) {
+function doneInWords(metadata, time) {
+  const { engine, prompt, ignored, source_box: isExtended } = metadata
   if (engine === "upscale") return time ? gettext("Enlarged in {time}", { time }) : gettext("Enlarged")
   if (isExtended) return time ? gettext("Extended in {time}", { time }) : gettext("Extended")
+  if (isInserted(metadata)) return time ? gettext("Inserted in {time}", { time }) : gettext("Inserted")
   if (prompt && !ignored.includes("prompt")) return time ? gettext("Painted in {time}", { time }) : gettext("Painted")
   return time ? gettext("Removed in {time}", { time }) : gettext("Removed")
 }

@@ -73,9 +73,9 @@ export class StepList {
 }
 
 /** "Removed" @param {ServedStep} step */
-function inWords({ engine, prompt, changes_size: changesSize }) {
+function inWords({ engine, prompt, changes_size: changesSize, inserts }) {
   if (engine === "upscale") return gettext("Enlarged")
-  return prompt || (changesSize ? gettext("Extended") : gettext("Removed"))
+  return prompt || (changesSize ? gettext("Extended") : inserts ? gettext("Inserted") : gettext("Removed"))
 }
 
 /** @param {ServedStep} step */

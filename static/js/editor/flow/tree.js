@@ -14,16 +14,20 @@ export function stepOf({ id, parent, images, metadata, created_at }, chosen = nu
   const image = chosen !== null && chosen < images.length ? chosen : best(images)
   const { url, copy } = images[image]
   const painted = metadata.prompt && !metadata.ignored.includes("prompt")
+  const erased = isInserted(metadata) ? gettext("Inserted") : gettext("Removed")
   return {
     id,
     parent,
     image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
-    label: metadata.engine === "upscale" ? gettext("Enlarged") : painted ? metadata.prompt : gettext("Removed"),
+    label: metadata.engine === "upscale" ? gettext("Enlarged") : painted ? metadata.prompt : erased,
     at: created_at,
   }
 }
+
+/** Whether an image was placed in the photo. @param {import("job/follow").Generation["metadata"]} metadata */
+export const isInserted = ({ insert_mode: mode, ignored }) => Boolean(mode) && mode !== "reference" && !ignored.includes("insert_mode")
 
 /** Adds steps, or generations; a known one is replaced. @template {{id: string}} T @param {T[]} steps @param {T[]} others @returns {T[]} */
 export function merged(steps, others) {

@@ -15,6 +15,8 @@ export class ImageZone {
   #limits
   #onChange
   #picture = "" // the file's id
+  /** @type {((bitmap: ImageBitmap) => void) | null} */
+  onRead = null // called with the image of each file that is taken
 
   /** `image` names the file in the API, `id` is the prefix of the elements' ids; `onChange` is called when one comes or goes.
    *  @param {ZoneOptions} options */
@@ -26,7 +28,7 @@ export class ImageZone {
     this.chosen = null
     this.#limits = limits
     this.#onChange = onChange
-    dropzone(this.#zone, this.#input, ([file]) => this.take(file))
+    dropzone(this.#zone, this.#input, ([file]) => this.choose(file))
     this.#part("button").addEventListener("click", () => {
       this.forget()
       this.focus() // the button is gone
@@ -41,11 +43,17 @@ export class ImageZone {
     return this.root.hidden
   }
 
+  /** Takes the file that the person chose. @param {File} file */
+  async choose(file) {
+    await this.take(file)
+  }
+
   /** @param {File} file */
   async take(file) {
     await reportErrors(this.id, async () => {
       const { bitmap } = await readPhoto(file, this.#limits)
       drawPreview(/** @type {HTMLCanvasElement} */ (this.#zone.querySelector("canvas")), bitmap)
+      this.onRead?.(bitmap)
       bitmap.close()
       this.#picture = await put(file)
       this.chosen = file

@@ -9,6 +9,7 @@ import { AdapterLists } from "editor/form/adapter_lists"
 import { AdapterRows } from "editor/form/adapter_rows"
 import { ImageZone } from "editor/form/image_zone"
 import { Embeddings } from "editor/form/embeddings"
+import { Insert } from "editor/form/insert"
 import { Loras } from "editor/form/loras"
 import { Plan } from "editor/form/plan"
 import { ReferenceImages } from "editor/form/reference_images"
@@ -18,7 +19,7 @@ import { gettext, ngettext, number } from "text"
 
 /** @typedef {import("editor/form/conditioning_image").Adapter} Adapter */
 /** @typedef {import("editor/form/conditioning_image").Generation} Generation */
-/** @typedef {import("editor/form/conditioning_image").ConditioningImage | import("editor/form/reference_images").ReferenceImage} FormImage */
+/** @typedef {import("editor/form/conditioning_image").ConditioningImage | import("editor/form/reference_images").ReferenceImage | Insert} FormImage */
 /** @typedef {import("editor/form/plan").FormPlan} FormPlan */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
 /** @typedef {{name: string, label: string, missing: string | boolean, reads_prompt: boolean}} Engine */
@@ -54,13 +55,14 @@ export class SettingsForm {
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
    * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls, references, region_masks}.
-   * `currentMask` makes a file of the mask, see `Regions`. `tasks`: which task is chosen. `onChange` is called when the form or what the plan says of it has changed.
+   * `currentMask` makes a file of the mask, see `Regions`; `mayInsert`: whether an image can be inserted into the photo as it is; `onInsertMove` and `onInsertChosen` see `Insert`. `tasks`: which task is chosen. `onChange` is called when the form or what the plan says of it has changed.
    * @param {Form} form
    * @param {{tasks: import("editor/form/tasks").Tasks, engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
-   *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void, currentMask: () => Promise<Blob | null>,
+   *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void, onInsertMove: () => void, onInsertChosen: () => void,
+   *   currentMask: () => Promise<Blob | null>, mayInsert: () => boolean,
    *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[], references: string[], region_masks: string[]}}} options
    */
-  constructor(form, { tasks, engines, adapters, plan, limits, constants, currentMask, onChange }) {
+  constructor(form, { tasks, engines, adapters, plan, limits, constants, currentMask, mayInsert, onInsertMove, onInsertChosen, onChange }) {
     this.#form = form
     this.#tasks = tasks
     this.#inputs = [.../** @type {NodeListOf<Input>} */ (form.querySelectorAll("[data-setting]"))]
@@ -73,6 +75,7 @@ export class SettingsForm {
     this.#adapterRows = constants.adapter_lists.map((list) => new AdapterRows(list, options))
     this.#references = new ReferenceImages(constants.references, options)
     this.#regions = new Regions(constants.region_masks, { currentMask, onChange: options.onChange })
+    this.insert = new Insert({ ...options, form, isWanted: () => tasks.current === "replace" && mayInsert(), onMove: onInsertMove, onChosen: onInsertChosen })
     form.addEventListener("input", ({ target }) => {
       /** @type {Element} */ (target).removeAttribute("aria-invalid")
       this.#showChoices()
@@ -102,8 +105,14 @@ export class SettingsForm {
     return { prompt: this.#prompt, engine, ...(model && { model }), ...this.#sent() }
   }
 
+  /** The fields to send where no image is inserted. */
+  get valuesWithoutInsert() {
+    return Object.fromEntries(Object.entries(this.values()).filter(([name]) => !(name in this.insert.entered)))
+  }
+
   /** What the mask marks, for the window of the plan. @param {import("editor/view/window_outline").Marked | null} marked */
   set marked(marked) {
+    this.insert.marked = marked
     if (JSON.stringify(marked) === JSON.stringify(this.#marked)) return
     this.#marked = marked
     this.#plan.askSoon(() => this.#question())
@@ -151,13 +160,13 @@ export class SettingsForm {
 
   /** What can be kept for another time: all but the prompts and the images, as `fill` takes it. @returns {Settings} */
   get reusable() {
-    const others = Object.entries(this.entered()).filter(([name]) => !["prompt", "regions"].includes(name) && !(name in this.#keptImages))
+    const others = Object.entries(this.entered()).filter(([name]) => !["prompt", "regions"].includes(name) && !(name in this.#keptImages) && !(name in this.insert.entered))
     return Object.fromEntries(others)
   }
 
   /** Fills in what `reusable` gave; the prompts and the images stay. @param {object} settings Settings */
   async reuse(settings) {
-    await this.fill({ task: this.#tasks.current, ...settings, ...this.#keptImages, regions: this.#regions.entered, prompt: this.#form.elements.prompt.value })
+    await this.fill({ task: this.#tasks.current, ...settings, ...this.#keptImages, ...this.insert.entered, regions: this.#regions.entered, prompt: this.#form.elements.prompt.value })
   }
 
   /** @returns {(FormImage | import("editor/form/regions").MaskPlace)[]} */
@@ -166,7 +175,7 @@ export class SettingsForm {
   }
 
   get #imageRows() {
-    return [...this.#adapterRows, this.#references, this.#regions]
+    return [...this.#adapterRows, this.#references, this.#regions, this.insert]
   }
 
   get #keptImages() {
@@ -240,6 +249,19 @@ export class SettingsForm {
       const needed = images.map((image) => image.neededKind(generation)).filter((kind) => kind !== null)
       for (const image of images) await image.takeFrom(generation, needed)
     }
+    if (this.insert.chosen) this.#tasks.current = "replace"
+  }
+
+  /** Another photo is opened: removes the images that belong to the one before, of which a further step keeps all but the
+   *  place of the image to insert. @param {{isStep: boolean}} options */
+  forgetPhoto({ isStep }) {
+    const belonging = this.#images.filter(({ image }) => /^(control_image|region_mask|insert_image)/.test(image))
+    if (!belonging.some(({ kept }) => kept)) return
+    if (isStep) return this.insert.resetPlacement()
+    for (const image of belonging) if (image instanceof ImageZone) image.forget()
+    this.#regions.clear()
+    this.insert.clear()
+    this.#form.dispatchEvent(new Event("input"))
   }
 
   /** The prompt, where the task reads one. */
@@ -254,6 +276,7 @@ export class SettingsForm {
 
   /** Why something cannot be replaced by what is entered, in a sentence; empty where it can. */
   get missingWords() {
+    if (this.insert.isSent) return ""
     const isRead = this.#engines.find(({ name }) => name === this.#plan.latest.engine)?.reads_prompt
     if (this.#form.prompt.disabled) return gettext("The chosen engine reads no prompt. Choose another one in the settings, or Remove.")
     return this.#prompt || isRead ? "" : gettext("Say what should be there.")
@@ -286,7 +309,8 @@ export class SettingsForm {
   /** The form for the server's plan: as it would be sent, and the model that is chosen for each engine. */
   #question() {
     const models = Object.fromEntries(this.#modelSelects.map((select) => [select.dataset.modelsOf, select.value]))
-    return { prompt: this.#prompt, engine: this.#form.engine.value, models, ...this.#sent(), loras: this.#loras.chosen, ...this.#marked }
+    const images = Object.keys({ ...this.files(), ...this.insert.wanted })
+    return { prompt: this.#prompt, engine: this.#form.engine.value, models, ...this.#sent(), loras: this.#loras.chosen, ...(images.length && { images }), ...this.#marked }
   }
 
   /** @returns {Record<string, string>} */
@@ -295,7 +319,8 @@ export class SettingsForm {
     const values = {}
     for (const input of this.#inputs) {
       const { name, value, disabled } = input
-      if (name !== "prompt" && !disabled && value.trim() && !isDefault(input)) values[name] = value.trim()
+      const isOfInsert = this.insert.inputs.includes(input)
+      if (name !== "prompt" && !disabled && value.trim() && !isDefault(input) && (!isOfInsert || this.insert.isSent)) values[name] = value.trim()
     }
     const moderation = this.#form.safety_checker_type?.value
     if (moderation) Object.assign(values, { safety_checker: "true", safety_checker_type: moderation })
@@ -341,6 +366,7 @@ export class SettingsForm {
     for (const input of this.#inputs) this.#showLimits(input, form)
     this.#grey(form.ignored)
     this.#references.offered = form.reference_images
+    this.insert.ignored = form.ignored
     this.#showChoices()
   }
 
@@ -413,7 +439,7 @@ export class SettingsForm {
     $("prompt-count").textContent = left <= 100 ? ngettext("{count} left", "{count} left", left) : ""
     // Beside the heading, so that no setting goes unseen while the settings are folded away.
     /** @param {Input} input */
-    const isSet = (input) => input.name !== "prompt" && !input.disabled && input.value.trim() && !isDefault(input)
+    const isSet = (input) => input.name !== "prompt" && !this.insert.inputs.includes(input) && !input.disabled && input.value.trim() && !isDefault(input)
     const moderation = this.#form.safety_checker_type?.value ? [gettext("Safety checker")] : []
     const labels = [...this.#inputs.filter(isSet).map(inWords), ...this.#loras.labels, ...this.#regions.labels, ...moderation]
     $("more-set").textContent = labels.join(" · ")
@@ -460,6 +486,7 @@ const isHidden = (input) => Boolean(input.closest("[hidden]"))
 function openSections(element) {
   for (let parent = element.parentElement; parent; parent = parent.parentElement) {
     if (parent instanceof HTMLDetailsElement) parent.open = true
+    else if (parent.popover && !parent.matches(":popover-open")) parent.showPopover()
   }
 }
 

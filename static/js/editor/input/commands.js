@@ -27,6 +27,7 @@ export const COMMANDS = [
   { id: "rectangle", label: gettext("Rectangle"), keys: ["R"], group: TOOLS },
   { id: "ellipse", label: gettext("Ellipse"), keys: ["O"], group: TOOLS },
   { id: "frame", label: gettext("Extend the photo"), keys: ["F"], group: TOOLS },
+  { id: "insert", label: gettext("Place the image to insert"), keys: ["I"], group: TOOLS },
   { id: "hand", label: gettext("Move the photo, while held"), keys: ["Space"], group: VIEW },
 
   { id: "smaller", label: gettext("Smaller brush"), keys: ["["], group: BRUSH },
@@ -69,6 +70,10 @@ export const COMMANDS = [
 
   { id: "crosshair", label: gettext("Move the crosshair"), group: WITHOUT, where: "surface", shown: gettext("← → ↑ ↓, with Shift faster"),
     keys: ["Left", "Right", "Up", "Down"].flatMap((way) => [`Arrow${way}`, `Shift+Arrow${way}`]) },
+  { id: "larger-insert", label: gettext("Enlarge the image to insert; the arrow keys move it"), keys: ["+", "="], group: WITHOUT, where: "surface" },
+  { id: "smaller-insert", label: gettext("Shrink the image to insert"), keys: ["-"], group: WITHOUT, where: "surface" },
+  { id: "insert-left", label: gettext("Rotate the image to insert to the left"), keys: [","], group: WITHOUT, where: "surface" },
+  { id: "insert-right", label: gettext("Rotate the image to insert to the right"), keys: ["."], group: WITHOUT, where: "surface" },
   { id: "press", label: gettext("Use the tool at the crosshair; a second time ends a shape"), keys: ["Enter", "Shift+Enter"], group: WITHOUT, where: "surface" },
 ]
 

@@ -6,6 +6,7 @@
 // Out: {id, value} or {id, error} to a question; to others {id, coverage, level, patches, bytes, problems}, with id 0 once
 // the full size is drawn, after {level, patches} where there are many patches; {needs: id of an image}.
 
+import { boundsOf } from "./bounds.js"
 import { specks } from "./components.js"
 import { Drawing } from "./drawing.js"
 import { photoPixels, readPolarity } from "./images.js"
@@ -23,7 +24,7 @@ const PHOTO_KEPT_MS = 60_000 // its pixels take 4 bytes each
 /** @typedef {{type: "show", keep: number, added: import("../document/operations.js").Operation[], count: number}
  *   | {type: "begin", operation: Growing} | {type: "extend", points: import("../document/operations.js").Points}
  *   | {type: "end"} | {type: "cancel"} | {type: "view", view: import("./drawing.js").View}} Change  for the drawing's method of that name */
-/** @typedef {{type: "png", marked: 0 | 255} | {type: "at", x: number, y: number} | {type: "specks"} | {type: "thumbnail", side: number}
+/** @typedef {{type: "png", marked: 0 | 255} | {type: "at", x: number, y: number} | {type: "specks"} | {type: "bounds"} | {type: "thumbnail", side: number}
  *   | {type: "inspect", file: Blob, known: import("./polarity.js").Repaints | null}} Question */
 /** @typedef {{id: number} & (Open | Change | Question)} Message */
 /** @typedef {{type: "image", id: string, blob: Blob | null}} Answer */
@@ -46,6 +47,7 @@ const QUESTIONS = {
   png: ({ marked }) => png(drawing.mask, marked),
   /** @param {{x: number, y: number}} point */
   at: ({ x, y }) => drawing.mask.at(Math.floor(x), Math.floor(y)),
+  bounds: () => boundsOf(drawing.mask),
   specks: () => ({ covered: drawing.mask.coverage, ...specks(drawing.mask) }),
   /** @param {{side: number}} message */
   thumbnail: ({ side }) => thumbnail(drawing.mask, side),

@@ -6,7 +6,7 @@ const SVG = "http://www.w3.org/2000/svg"
 
 /** @typedef {{kind: "ring", at: number[], size: number} | {kind: "path", points: number[][], isClosed?: boolean}
  *   | {kind: "rectangle", box: number[]} | {kind: "ellipse", box: number[]} | {kind: "crosshair", at: number[]}
- *   | {kind: "outlines", rings: number[][][]} | {kind: "handles", points: number[][]} | {kind: "frame", inner: number[], outer: number[]}} Guide
+ *   | {kind: "outlines", rings: number[][][]} | {kind: "handles", points: number[][]} | {kind: "knob", from: number[], at: number[]} | {kind: "frame", inner: number[], outer: number[]}} Guide
  *  in pixels of the photo; a ring's size is its diameter */
 /** @typedef {(point: number[]) => number[]} ToScreen  a point of the photo -> of the screen */
 /** @template {Guide} Kind @typedef {(guide: Kind, screen: ToScreen, scale: number) => SVGElement[]} Drawing */
@@ -50,6 +50,10 @@ const DRAWN = {
     return lines("path", { d: `M${x - 14} ${y}H${x - 4}M${x + 4} ${y}H${x + 14}M${x} ${y - 14}V${y - 4}M${x} ${y + 4}V${y + 14}` })
   },
   handles: ({ points }, screen) => points.map(screen).map(([x, y]) => made("rect", "handle", { x: x - 5, y: y - 5, width: 10, height: 10, rx: 2 })),
+  knob({ from, at }, screen) {
+    const [[startX, startY], [x, y]] = [screen(from), screen(at)]
+    return [...lines("path", { d: `M${startX} ${startY}L${x} ${y}` }), made("circle", "handle", { cx: x, cy: y, r: 7 })]
+  },
   frame({ inner, outer }, screen) {
     const [out, photo] = [rectangle(outer, screen), rectangle(inner, screen)]
     /** @param {ReturnType<typeof rectangle>} box */

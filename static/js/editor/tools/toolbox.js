@@ -13,6 +13,7 @@ import { Finder } from "editor/tools/object/finder"
 import { frame, guidesOf } from "editor/tools/frame"
 import { largestSize, nextSize } from "editor/tools/geometry"
 import { Guides } from "editor/tools/guides"
+import { insert as insertTool } from "editor/tools/insert"
 import { object } from "editor/tools/object/object"
 import { Options } from "editor/tools/options"
 import { shadow } from "editor/tools/shadow"
@@ -48,6 +49,10 @@ import { stem } from "format"
  *  @property {(point: Point) => string} [cursorAt]
  *  @property {number} [ring] the diameter of what it paints
  *  @property {boolean} [isDrawing]
+ *  @property {boolean} [isUsable] false where there is nothing to use it on
+ *  @property {(event: KeyboardEvent) => void} [byArrow] takes the arrow keys, which else move the crosshair
+ *  @property {(factor: number) => void} [enlarge]
+ *  @property {(degrees: number) => void} [turn] rotates clockwise
  *  @property {(text: string) => Promise<void>} [words] selects what the words say
  *  @property {(step: number) => boolean} [canResize]
  *  @property {(step: number) => Promise<void>} [resize] */
@@ -73,6 +78,7 @@ import { stem } from "format"
  *  @property {(text: string) => void} showMessage */
 
 const HARDER = 0.1
+const LARGER = 1.05, TURN = 5 // of an image to insert: a factor, and degrees
 /** @param {Tool} tool */
 const isBrush = ({ name }) => name === "brush" || name === "eraser"
 
@@ -90,10 +96,10 @@ export class Toolbox {
 
   /** `mask` is the mask view, `view` {viewport, setViewport}; `url` that of POST /api/masks/, `planUrl` of POST /api/plan/;
    *  `words`: the segmenter that reads words, "" for none; `maxMargin`: of the frame on a side; `showMessage(text)` shows a sentence;
-   *  `isEditing()`: whether the mask may be changed now.
+   *  `isEditing()`: whether the mask may be changed now; `insert`: the image to insert.
    *  @param {{surface: HTMLElement, store: Store, mask: MaskView, view?: View, url: string, planUrl: string, words?: string, maxMargin: number,
-   *    showMessage: (text: string) => void, isEditing?: () => boolean, options?: Options}} parts */
-  constructor({ surface, store, mask, view = mask, url, planUrl, words = "", maxMargin, showMessage, isEditing = () => Boolean(store.view.photo), options = new Options() }) {
+   *    showMessage: (text: string) => void, isEditing?: () => boolean, insert?: import("editor/tools/insert").Insert, options?: Options}} parts */
+  constructor({ surface, store, mask, view = mask, url, planUrl, words = "", maxMargin, showMessage, isEditing = () => Boolean(store.view.photo), insert, options = new Options() }) {
     this.surface = surface
     this.store = store
     this.mask = mask
@@ -113,7 +119,7 @@ export class Toolbox {
       refresh: () => this.refresh(),
     })
     tooling.finder = new Finder(tooling)
-    const tools = [brush("brush", tooling), brush("eraser", tooling), box("rectangle", tooling), box("ellipse", tooling), lasso(tooling), polygon(tooling), wand(tooling), object(tooling), frame(tooling)]
+    const tools = [brush("brush", tooling), brush("eraser", tooling), box("rectangle", tooling), box("ellipse", tooling), lasso(tooling), polygon(tooling), wand(tooling), object(tooling), frame(tooling), ...(insert ? [insertTool({ ...tooling, insert })] : [])]
     this.#tools = Object.fromEntries(tools.map((tool) => [tool.name, tool]))
     this.add = tooling.add
     this.adjustment = new Adjustment(tooling)
@@ -131,7 +137,8 @@ export class Toolbox {
 
   /** @returns {Tool} */
   get tool() {
-    return this.#tools[this.options.values.tool] ?? this.#tools.brush
+    const tool = this.#tools[this.options.values.tool]
+    return !tool || tool.isUsable === false ? this.#tools.brush : tool
   }
 
   /** The brush's diameter in pixels of the photo. */
@@ -149,6 +156,7 @@ export class Toolbox {
   /** @param {string} name */
   choose(name) {
     this.cancel()
+    if (this.#tools[name]?.byArrow) this.crosshair.hide()
     this.options.set({ tool: name })
   }
 
@@ -237,11 +245,19 @@ export class Toolbox {
     }
     /** @param {number} step */
     const resizing = (step) => ({ run: () => /** @type {Required<Tool>} */ (this.tool).resize(step), isEnabled: () => isEditing() && Boolean(this.tool.canResize?.(step)) })
-    const tools = Object.keys(this.#tools).map((name) => [name, { run: () => this.choose(name), isEnabled: isEditing, isPressed: () => this.tool.name === name }])
+    const tools = Object.entries(this.#tools).map(([name, tool]) => [name, {
+      run: () => this.choose(name), isEnabled: () => isEditing() && tool.isUsable !== false, isPressed: () => this.tool.name === name,
+    }])
+    /** @param {() => void} run */
+    const placing = (run) => ({ run, isEnabled: () => isEditing() && Boolean(this.tool.byArrow) })
     return {
       ...Object.fromEntries(tools),
       "smaller-object": resizing(-1),
       "larger-object": resizing(1),
+      "smaller-insert": placing(() => this.tool.enlarge?.(1 / LARGER)),
+      "larger-insert": placing(() => this.tool.enlarge?.(LARGER)),
+      "insert-left": placing(() => this.tool.turn?.(-TURN)),
+      "insert-right": placing(() => this.tool.turn?.(TURN)),
       smaller: whileEditing(() => resize(-1)),
       larger: whileEditing(() => resize(1)),
       softer: whileEditing(() => hardness(-HARDER)),
@@ -259,9 +275,18 @@ export class Toolbox {
       "mask-download": { run: () => this.#download(), isEnabled: () => Boolean(store.view.photo) },
       finish: { run: () => this.#finish(), isEnabled: () => isEditing() && (adjustment.isOpen || this.tool.name === "polygon") },
       escape: { run: () => { this.cancel(); crosshair.hide(); this.refresh() }, isEnabled: () => adjustment.isOpen || Boolean(this.tool.isDrawing) || Boolean(crosshair.at) },
-      crosshair: whileEditing((event) => crosshair.move(/** @type {KeyboardEvent} */ (event))),
-      press: whileEditing((event) => (adjustment.isOpen || (this.tool.isDrawing && !crosshair.at) ? this.#finish() : crosshair.press(/** @type {KeyboardEvent} */ (event)))),
+      crosshair: whileEditing((event) => this.#byArrow(/** @type {KeyboardEvent} */ (event))),
+      press: {
+        run: (event) => (adjustment.isOpen || (this.tool.isDrawing && !crosshair.at) ? this.#finish() : crosshair.press(/** @type {KeyboardEvent} */ (event))),
+        isEnabled: () => isEditing() && !this.tool.byArrow,
+      },
     }
+  }
+
+  /** @param {KeyboardEvent} event */
+  #byArrow(event) {
+    if (this.tool.byArrow) this.tool.byArrow(event)
+    else this.crosshair.move(event)
   }
 
   /** The first click afterwards joins no line from before. */

@@ -155,6 +155,12 @@ export class MaskView {
     if (this.#previewUrl === url) this.#painter.preview = { image, box } // otherwise a newer one came, or the generation ended
   }
 
+  /** Shows an image to insert in the mask, and dimmed around it; null: none.
+   *  @param {import("editor/view/painter").Insert | null} insert */
+  set insert(insert) {
+    this.#painter.insert = insert
+  }
+
   hidePreview() {
     this.#previewUrl = ""
     this.#painter.preview = null
@@ -214,6 +220,12 @@ export class MaskView {
    *  separate parts, and the pixels of the largest */
   specks() {
     return this.#ask({ type: "specks" })
+  }
+
+  /** The bounds of what is repainted, also in part: left, top, right and bottom in pixels of the photo; null for none.
+   *  @returns {Promise<number[] | null>} */
+  bounds() {
+    return this.#ask({ type: "bounds" })
   }
 
   /** The mask at a point of the photo, 0 to 255. @param {number} x @param {number} y @returns {Promise<number>} */

@@ -9,6 +9,7 @@ export const MODES = ["overlay", "outline", "alone"]
 export const COLOUR = Object.freeze({ red: 255, green: 45, blue: 70 }) // as --mask in the style sheet
 
 const OPACITY = 0.55
+const OUTSIDE = 0.3 // of what an insert covers beside the mask
 const LINE_WIDTH = 1.5 // device pixels
 export const OUTLINE_WIDTH = 3 // with the dark line around it
 const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [0.7, -0.7], [-0.7, 0.7], [-0.7, -0.7]]
@@ -19,8 +20,9 @@ const AROUND = [[1, 0], [-1, 0], [0, 1], [0, -1], [0.7, 0.7], [0.7, -0.7], [-0.7
  * @param {DrawMask} drawMask
  * @param {Place} photo the place of the photo
  * @param {{image: CanvasImageSource, place: number[]} | null} preview shown in the mask instead; place: left, top, width, height
+ * @param {((context: CanvasRenderingContext2D) => void) | null} drawInsert draws the image to insert where it lies
  */
-export function drawOverlay(context, mode, drawMask, photo, preview = null) {
+export function drawOverlay(context, mode, drawMask, photo, preview = null, drawInsert = null) {
   if (preview) {
     drawMask(context)
     context.globalCompositeOperation = "source-in" // only where the mask is
@@ -31,10 +33,25 @@ export function drawOverlay(context, mode, drawMask, photo, preview = null) {
     drawMask(context)
     fill(context, "source-in", "black", photo)
     fill(context, "destination-over", "white", photo)
+  } else if (drawInsert) {
+    drawWithInsert(context, drawMask, drawInsert)
   } else {
     context.globalAlpha = OPACITY
     drawMask(context)
   }
+}
+
+/** An image to insert, in the mask as it will be and dimmed around it; where it does not cover the mask, that is red.
+ *  @param {CanvasRenderingContext2D} context @param {DrawMask} drawMask @param {(context: CanvasRenderingContext2D) => void} drawInsert */
+function drawWithInsert(context, drawMask, drawInsert) {
+  drawMask(context)
+  context.globalCompositeOperation = "source-in" // only where the mask is
+  drawInsert(context)
+  context.globalCompositeOperation = "destination-over" // beneath that
+  context.globalAlpha = OPACITY
+  drawMask(context)
+  context.globalAlpha = OUTSIDE
+  drawInsert(context)
 }
 
 /** A line of the mask's colour around it, with a dark one around that: one of them shows on any photo.

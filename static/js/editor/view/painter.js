@@ -13,6 +13,8 @@ const LARGEST_ON_PHONES = 2 ** 24 // pixels of an image that is drawn: the limit
 /** A display tile; without a canvas it is full.
  *  @typedef {{column: number, row: number, canvas: HTMLCanvasElement | null, context?: CanvasRenderingContext2D}} Tile */
 /** @typedef {{image: CanvasImageSource, box: number[]}} Preview  box: left, top, right, bottom in photo pixels */
+/** @typedef {{image: CanvasImageSource, placement: import("editor/tools/insert_geometry").Placement,
+ *   size: import("editor/tools/geometry").Size}} Insert  size: of the image that is inserted */
 
 export class Painter {
   #photo // the canvases
@@ -36,6 +38,8 @@ export class Painter {
   #mode = "overlay"
   /** @type {Preview | null} */
   #preview = null
+  /** @type {Insert | null} */
+  #insert = null
 
   /** @param {{photo: HTMLCanvasElement, overlay: HTMLCanvasElement}} canvases one over the other
    *  @param {() => {width: number, height: number}} box their size in CSS pixels */
@@ -78,6 +82,13 @@ export class Painter {
   /** @param {Preview | null} preview */
   set preview(preview) {
     this.#preview = preview
+    this.#spoil(null)
+  }
+
+  /** @param {Insert | null} insert */
+  set insert(insert) {
+    if (insert?.image === this.#insert?.image && JSON.stringify(insert?.placement) === JSON.stringify(this.#insert?.placement)) return
+    this.#insert = insert
     this.#spoil(null)
   }
 
@@ -212,7 +223,9 @@ export class Painter {
     context.clip()
     context.imageSmoothingEnabled = this.#viewport.scale < CRISP_FROM
     const place = { left, top, width, height }
-    drawOverlay(context, this.#mode, (target) => this.#drawTiles(target, clip), place, this.#previewIn(place))
+    const insert = this.#insert
+    const drawInsert = insert && ((/** @type {CanvasRenderingContext2D} */ target) => this.#drawInsert(target, insert))
+    drawOverlay(context, this.#mode, (target) => this.#drawTiles(target, clip), place, this.#previewIn(place), drawInsert)
     context.restore()
   }
 
@@ -222,6 +235,19 @@ export class Painter {
     const scale = this.#viewport.scale * this.density
     const [x, y, right, bottom] = this.#preview.box
     return { image: this.#preview.image, place: [left + x * scale, top + y * scale, (right - x) * scale, (bottom - y) * scale] }
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {Insert} insert */
+  #drawInsert(context, { image, placement: { x, y, width, rotation }, size }) {
+    const scale = this.#viewport.scale * this.density
+    const [across, down] = [width * scale, (width * size.height / size.width) * scale]
+    context.save()
+    context.imageSmoothingEnabled = true
+    context.imageSmoothingQuality = "high"
+    context.translate(this.#viewport.left * this.density + x * scale, this.#viewport.top * this.density + y * scale)
+    context.rotate(rotation * Math.PI / 180)
+    context.drawImage(image, -across / 2, -down / 2, across, down)
+    context.restore()
   }
 
   /** @param {CanvasRenderingContext2D} context @param {Box} clip */

@@ -1,6 +1,5 @@
 // The part of the photo that a diffusion model would get, outlined while the mask is drawn: the plan says where it lies.
 
-import { visibleBox } from "editor/tools/geometry"
 import { percent } from "format"
 import { gettext } from "text"
 
@@ -9,22 +8,11 @@ import { gettext } from "text"
 /** What the plan needs to know of the mask. @typedef {{image_size: number[], mask_box: number[]}} Marked */
 /** @typedef {{window: number[] | null, work_size: number[] | null}} Window  of an answer of POST /api/plan/ */
 
-const SIDE = 512 // of the mask's copy that gives its box
-
 /** The box of the mask in pixels of the photo; null where nothing is marked. @param {MaskView} mask @param {Size} photo
  *  @returns {Promise<Marked | null>} */
 export async function marked(mask, photo) {
-  if (!mask.coverage()) return null
-  const { width, height, rgba } = await mask.shape(SIDE)
-  const box = visibleBox(width, height, rgba)
-  if (!box) return null
-  const across = photo.width / width, down = photo.height / height
-  return {
-    image_size: [photo.width, photo.height],
-    mask_box: [
-      Math.floor(box[0] * across), Math.floor(box[1] * down), Math.min(photo.width, Math.ceil(box[2] * across)), Math.min(photo.height, Math.ceil(box[3] * down)),
-    ],
-  }
+  const box = mask.coverage() ? await mask.bounds() : null
+  return box && { image_size: [photo.width, photo.height], mask_box: box }
 }
 
 /** "Seen by the model at 350 %". @param {number[]} window @param {number[]} work */
