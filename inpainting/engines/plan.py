@@ -50,7 +50,9 @@ class EngineChoice:
     reason: str
 
 
-DETAIL_CHOICE = EngineChoice(DIFFUSION, sentence("The request asks for a larger image with detail by a model."))
+DETAIL_CHOICE = EngineChoice(
+    DIFFUSION, sentence("The request asks for a larger image, with detail that a diffusion model adds.")
+)
 
 
 @dataclass(frozen=True, slots=True)

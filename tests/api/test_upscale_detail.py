@@ -100,7 +100,7 @@ def test_detail_equals_an_upscaling_and_then_a_painting_in_tiles(alices_program:
     }
     assert metadata["warnings"] == ["The area is painted in 12 tiles."]
     assert metadata["ignored_fields"] == []
-    assert metadata["engine_reason"] == "The request asks for a larger image with detail by a model."
+    assert metadata["engine_reason"] == "The request asks for a larger image, with detail that a diffusion model adds."
 
 
 @pytest.mark.parametrize("scale", ["2", "1.7"])
