@@ -2,8 +2,10 @@
 
     python -m benchmarks.upscaling --weights realesrgan-x2.onnx
     python -m benchmarks.upscaling --tiles swinir.safetensors hat.safetensors
+    python -m benchmarks.upscaling --transformers 256 224 192
 
-Without --weights: Lanczos alone. With --tiles: what the tiles of these change alone.
+Without --weights: Lanczos alone. With --tiles: what the tiles of these change alone. With --transformers: the memory
+and the time of one tile of these sides alone, for networks with the features of the published ones and random weights.
 Each row is computed in a process of its own, whose peak memory is printed.
 """
 
@@ -14,15 +16,33 @@ import multiprocessing
 import os
 import resource
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import cv2
 import numpy as np
+from safetensors.numpy import save_file
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from inpainting.core.geometry import Box
+from inpainting.families.dat import ATTENTION, DATSizes, dat_shapes
+from inpainting.families.hat import HATSizes, hat_shapes
+from inpainting.families.super_resolution import Reconstruction, Upsampler
+from inpainting.families.swinir import SwinIRSizes, swinir_shapes
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dreamlayer_site.settings")
+RECONSTRUCTION = Reconstruction(180, Upsampler.PIXELSHUFFLE, 64, 4, 1)
+TRANSFORMERS: dict[str, tuple[Callable[[Any], dict[str, tuple[int, ...]]], Any]] = {
+    "swinir": (swinir_shapes, SwinIRSizes(RECONSTRUCTION, 8, (2,), (6,), 360)),
+    "hat": (hat_shapes, HATSizes(RECONSTRUCTION, 16, 24, (2,), (6,), 360, 60, 6)),
+    "dat": (dat_shapes, DATSizes(RECONSTRUCTION, (8, 32), (4,), (6,), 720, 5, (22, 11))),
+}
+"""SwinIR-M, HAT and DAT for 4 times as published, but for the number of blocks, by which the memory does not grow."""
 LANCZOS_SIZES = ((7744, 5168), (11_840, 8096))
 PHOTOS = {"astronaut": data.astronaut, "cat": data.chelsea, "coffee": data.coffee}
 
@@ -31,11 +51,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.upscaling", description=__doc__)
     parser.add_argument("--weights", type=Path, help="an upscaler in ONNX")
     parser.add_argument("--tiles", type=Path, nargs="+", help="upscalers in ONNX or safetensors")
+    parser.add_argument(
+        "--transformers", type=int, nargs="+", metavar="SIDE", help="of a tile, in pixels of the source"
+    )
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     for path in options.tiles or ():
         run(context, tiles_beside_the_whole, path)
-    if options.tiles:
+    for family, side in product(TRANSFORMERS, options.transformers or ()):
+        run(context, one_tile_of_a_transformer, family, side)
+    if options.tiles or options.transformers:
         return
     for size in LANCZOS_SIZES:
         run(context, lanczos_memory, size)
@@ -106,6 +131,41 @@ def upscaler_of(path: Path) -> object:
 
     family = "onnx-upscaler" if path.suffix == ".onnx" else weights_family(read_header(path))
     return NetworkUpscaler(ModelSpec(slug="measured", label=path.name, family=family, path=path))
+
+
+def one_tile_of_a_transformer(family: str, side: int) -> None:
+    from inpainting.catalog.specs import ModelSpec
+    from inpainting.core.geometry import Size
+    from inpainting.core.image import CanonicalImage
+    from inpainting.upscalers.enlarging import Enlargement
+    from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
+
+    shapes, sizes = TRANSFORMERS[family]
+    rng = np.random.default_rng(0)
+    weights = {name: 0.02 * rng.standard_normal(shape, np.float32) for name, shape in shapes(sizes).items()}
+    if family == "dat":
+        short, long = sizes.window
+        for name in [name for name in weights if name.endswith("rpe_biases")]:
+            weights[name] = np.array([*product(range(1 - short, short), range(1 - long, long))], np.float32)
+            if name.startswith(f"{ATTENTION}."):
+                weights[name.replace("rpe_biases", "relative_position_index")] = np.zeros((short * long,) * 2, np.int64)
+        weights |= {name: np.abs(tensor) for name, tensor in weights.items() if name.endswith("running_var")}
+    image = CanonicalImage(np.ascontiguousarray(np.tile(data.coffee(), (2, 2, 1))[:side, :side]))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "random.safetensors"
+        save_file(weights, path)
+        del weights
+        upscaler = NetworkUpscaler(ModelSpec(slug="measured", label=family, family=family, path=path))
+        vars(upscaler)["tiling"] = tiling = replace(upscaler.tiling, side=side)
+        work = Enlargement(image, Size(tiling.scale * side, tiling.scale * side), upscaler)
+        started = time.process_time()
+        work.pixels_of(Box.whole(work.size), Box.whole(image.size), lambda: None)
+    seconds = time.process_time() - started
+    per_megapixel = seconds / (tiling.step * tiling.scale) ** 2 * 1e6
+    print(
+        f"{family}, a tile of {side}: {seconds:.1f} s of processor time, {per_megapixel:.1f} s for a megapixel of the "
+        "result"
+    )
 
 
 def beside_the_bare_network(path: Path) -> None:

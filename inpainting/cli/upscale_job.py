@@ -16,7 +16,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.core.upscaling import Upscale
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.painting import Painting
-from inpainting.engines.upscaling import enlarge_each
+from inpainting.engines.upscaling import enlarge_each, enlarge_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +34,16 @@ class UpscaleJob(FileJob):
     """One image to enlarge."""
 
     upscale: Upscale = field(default=Upscale())
+    upscaler: str = ""  # see `InpaintRequest`
 
     def request(self, image: DecodedImage) -> tuple[InpaintRequest, tuple[str, ...]]:
         size = self.upscale.checked_size(image.image, self.limits)
-        return upscale_request(image.image, size, self.plan.settings), image.warnings
+        return upscale_request(image.image, size, self.plan.settings, self.upscaler), image.warnings
 
     def paintings(self, plan: Plan, on_step: OnStep) -> list[Painting]:
-        return list(enlarge_each(plan, on_step))
+        if not self.upscaler:
+            return list(enlarge_each(plan, on_step))
+        return FileJob.paintings(self, *enlarge_source(plan, on_step))
 
     def write_result(
         self, index: int, painting: Painting, warnings: tuple[str, ...], request: InpaintRequest

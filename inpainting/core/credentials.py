@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from inpainting.core.metadata import SourceCredentials
+from inpainting.core.setting import UPSCALE
 
 PROGRAM = "DreamLayer"
 VOCABULARY = "http://cv.iptc.org/newscodes/digitalsourcetype/"
@@ -76,12 +77,14 @@ class Provenance:
         if self.source_type is DigitalSourceType.GENERATED:
             return {**definition, "assertions": [actions({"action": "c2pa.created", **action})]}
         opened = {"action": "c2pa.opened", "parameters": {"ingredientIds": [PARENT]}}
-        edited = {"action": "c2pa.resized" if self.is_enlarged else "c2pa.edited", **action}
+        is_resized = self.is_enlarged and not self.has_detail
+        edited = {"action": "c2pa.resized" if is_resized else "c2pa.edited", **action}
         source = ingredient("image/png", self.source_sha256)
         if self.source_credentials is not None:
             source["description"] = VALID if self.source_credentials.is_valid else NOT_VALID
         sources = {} if self.archive else {"ingredients": [source]}
-        return {**definition, "assertions": [actions(opened, edited)], **sources}
+        resized = [{"action": "c2pa.resized"}] if self.has_detail else []
+        return {**definition, "assertions": [actions(opened, *resized, edited)], **sources}
 
     @property
     def archive(self) -> bytes:
@@ -91,11 +94,18 @@ class Provenance:
         return self.source_credentials.archive
 
     @property
+    def has_detail(self) -> bool:
+        """Whether the enlarged image was painted."""
+        return self.is_enlarged and self.engine != UPSCALE
+
+    @property
     def description(self) -> str:
         """What was done, in a sentence for people."""
+        share = f"{100 * self.coverage:.1f} %"
         if self.is_enlarged:
-            return "The whole picture was enlarged."
-        return f"{100 * self.coverage:.1f} % of the picture was repainted."
+            words = "The whole picture was enlarged"
+            return f"{words}, and {share} of it was repainted." if self.has_detail else f"{words}."
+        return f"{share} of the picture was repainted."
 
 
 def ingredient(media_type: str, sha256: str) -> dict[str, Any]:

@@ -60,10 +60,10 @@ def build_request(
     return request, (*warnings, *more_warnings)
 
 
-def upscale_request(image: CanonicalImage, size: Size, settings: PaintSettings) -> InpaintRequest:
-    """Return the request to enlarge an image to a size."""
+def upscale_request(image: CanonicalImage, size: Size, settings: PaintSettings, upscaler: str = "") -> InpaintRequest:
+    """Return the request to enlarge an image to a size. upscaler: see `InpaintRequest`."""
     mask = np.full((image.size.height, image.size.width), 255, np.uint8)
-    return InpaintRequest(image, mask, settings, has_mask=False, enlarged_to=size)
+    return InpaintRequest(image, mask, settings, has_mask=False, enlarged_to=size, upscaler=upscaler)
 
 
 def prepare_conditioning_images(

@@ -35,7 +35,9 @@ class InpaintRequest:
     # Where the image was outpainted (see `core.outpainting`); `image` is the whole canvas then.
     placement: Placement | None = None
     has_mask: bool = True  # False where none was sent, so that `mask` covers the whole image
-    enlarged_to: Size | None = None  # of an upscaling the size of its result; nothing is painted then
+    enlarged_to: Size | None = None  # of an upscaling the size of its result
+    # The name of what enlarges the image before it is painted; "" where enlarging is all. The mask is scaled as well.
+    upscaler: str = ""
 
     def __post_init__(self) -> None:
         if self.mask.ndim != 2 or self.mask.dtype != np.uint8:

@@ -173,6 +173,8 @@ class SettingsPlan(Resolution):
     ignored: Mapping[str, str]  # the names of the settings without effect, each with the reason
     warnings: tuple[str, ...] = ()  # sentences for people
     max_megapixels: float | None = None  # to repaint, all images together; None: no limit
+    # Of what enlarges the image before it is painted; None where that needs no model, or nothing is enlarged.
+    upscaler_model: ModelSpec | None = None
 
     @property
     def is_tiled(self) -> bool:

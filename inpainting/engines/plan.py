@@ -39,7 +39,7 @@ from inpainting.engines.passes import plan_passes
 from inpainting.engines.quick_fill.declaration import QUICK_FILL
 from inpainting.engines.surroundings import NOTHING_KEPT, is_trained_to_fill, surroundings_notes
 from inpainting.engines.tiles import plan_tiles
-from inpainting.engines.upscaling import UPSCALE, reason_for
+from inpainting.engines.upscaling import UPSCALE, find_model, reason_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,11 @@ class EngineChoice:
 
     engine: EngineDeclaration
     reason: str
+
+
+DETAIL_CHOICE = EngineChoice(
+    DIFFUSION, sentence("The request asks for a larger image, with detail that a diffusion model adds.")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,52 +88,65 @@ class Planner:
 
     def _plan(self, request: InpaintRequest, settings: PaintSettings, engine: str, seed: int) -> Plan:
         if request.enlarged_to is not None:
-            engine = upscaling_for(engine)
+            engine = engine_to_enlarge(engine, request.upscaler)
         elif engine == UPSCALE.name:
             registry.find(engine)
-        plan = self.plan_settings(settings, engine, seed=seed, inserts=INSERT.image in request.conditioning_images)
+        inserts = INSERT.image in request.conditioning_images
+        plan = self.plan_settings(settings, engine, seed=seed, inserts=inserts, upscaler=request.upscaler)
         if why := nothing_to_paint(request.placement, request.mask):
             plan = self._plan_without_model(plan, EngineChoice(QUICK_FILL, why))
         return plan_images(request, plan)
 
     def plan_settings(
-        self, requested: PaintSettings, engine: str = registry.AUTO, *, seed: int = 0, inserts: bool = False
+        self,
+        requested: PaintSettings,
+        engine: str = registry.AUTO,
+        *,
+        seed: int = 0,
+        inserts: bool = False,
+        upscaler: str = "",
     ) -> SettingsPlan:
         """Choose the engine, apply the safety checker's policy and fill in every default.
 
         engine: its name, or "auto" for the best one.
         seed: used where the settings have none.
         inserts: whether the request has an image to insert, for "auto".
-        Raises InvalidRequest for an unknown engine, for a model, LoRA or adapter that is unknown, not installed or of
-        another family, for settings that the model does not support, and where the safety checker is on and
-        unavailable.
+        upscaler: the name of what enlarges the image before it is painted, "" for nothing.
+        Raises InvalidRequest for an unknown engine, for a model, LoRA, adapter or upscaler that is unknown, not
+        installed or of another family, for settings that the model does not support, and where the safety checker is on
+        and unavailable.
         """
-        choice = self.choose(engine, requested, inserts=inserts)
+        choice = DETAIL_CHOICE if upscaler else self.choose(engine, requested, inserts=inserts)
         settings, warnings = policy.resolve(replace(requested, seed=requested.seed or seed), self.safety_checker)
         if settings.safety_checker:
             find_safety_checker(self.catalog)
         plan = make_settings_plan(self.resolve(choice.engine, settings), choice, requested, warnings)
-        return replace(plan, max_megapixels=self.max_megapixels)
+        upscaler_model = find_model(upscaler, self.catalog) if upscaler else None
+        return replace(plan, max_megapixels=self.max_megapixels, upscaler_model=upscaler_model)
 
     def plan_stored(self, request: InpaintRequest, engine: str, window: Window | None = None) -> Plan:
         """Plan a stored request, whose settings were resolved and whose window was planned when it was accepted.
 
         A preset is not applied again, since its LoRA and VAE are among the stored settings.
         window: None where none was stored.
-        Raises InvalidRequest where the engine, the model, a LoRA or an adapter is gone.
+        Raises InvalidRequest where the engine, the model, a LoRA, an adapter or the upscaler is gone.
         """
         declaration, settings = registry.declaration(engine), request.settings
         resolution = self.resolve(declaration, replace(settings, preset=None))
         resolution = replace(resolution, settings=replace(resolution.settings, preset=settings.preset))
-        return plan_images(request, make_settings_plan(resolution, EngineChoice(declaration, ""), settings), window)
+        plan = make_settings_plan(resolution, EngineChoice(declaration, ""), settings)
+        if request.upscaler:
+            plan = replace(plan, upscaler_model=find_model(request.upscaler, self.catalog))
+        return plan_images(request, plan, window)
 
     def step_down(self, plan: Plan) -> Plan | None:
         """Return the plan with a less demanding engine, after device memory ran out; None if none can paint the
         request.
 
-        Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback.
+        Diffusion falls back to the engine that `auto` takes without a prompt; the other engines have no fallback, and
+        none but diffusion adds detail to what is enlarged.
         """
-        if plan.engine.name != DIFFUSION.name:
+        if plan.engine.name != DIFFUSION.name or plan.request.upscaler:
             return None
         why = sentence("The device's memory was too small for the model, so the gap was closed from the image itself")
         choice = self._choose_without_prompt(why, inserts=INSERT.image in plan.request.conditioning_images)
@@ -216,18 +234,21 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
     """
     plan = replace(plan, settings=with_quality(plan.settings, request.image.metadata))
     plan = plan_insert(plan, request.conditioning_images)
+    size = request.enlarged_to or request.image.size
     if request.enlarged_to is not None:
-        return plan_enlargement(request, request.enlarged_to, plan)
+        check_enlargement(size, plan)
+        if not request.upscaler:
+            return plan_enlargement(request, size, plan)
     marked, about_shadow = with_shadow(request, plan.settings)
-    mask = masks.effective_mask(marked, plan.settings)
-    check_fits(request.image.size, plan.settings.output_format)
+    mask = masks.effective_mask(masks.scale_mask(marked, size), plan.settings)
+    check_fits(size, plan.settings.output_format)
     lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     if why := nothing_to_paint(request.placement, mask):
         return Plan(
             **_fields_of(plan) | {"warnings": (*plan.warnings, why, *lost)},
             request=replace(request, settings=plan.settings),
             mask=mask,
-            window=Window(Box.whole(request.image.size), request.image.size),
+            window=Window(Box.whole(size), size),
         )
     if plan.engine.needs_surroundings and not request.has_mask:
         raise InvalidRequest(
@@ -279,11 +300,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
 
 
 def plan_enlargement(request: InpaintRequest, size: Size, plan: SettingsPlan) -> Plan:
-    """Return the whole plan of an upscaling: its window is the image, and its work size that of the result.
-
-    Raises InvalidRequest, see `check_enlargement`.
-    """
-    check_enlargement(size, plan)
+    """Return the whole plan of an upscaling: its window is the image, and its work size that of the result."""
     lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     return Plan(
         **_fields_of(plan) | {"warnings": (*plan.warnings, *lost)},
@@ -311,16 +328,20 @@ def check_enlargement(size: Size, plan: SettingsPlan) -> None:
         )
 
 
-def upscaling_for(engine: str) -> str:
-    """Return the name of upscaling. Raises InvalidRequest where a request to enlarge an image names another engine."""
-    if engine not in (registry.AUTO, UPSCALE.name):
+def engine_to_enlarge(engine: str, upscaler: str) -> str:
+    """Return the name of the engine for a request to enlarge an image; with an upscaler, of what then paints it.
+
+    Raises InvalidRequest where the request names another one.
+    """
+    name = DIFFUSION.name if upscaler else UPSCALE.name
+    if engine not in (registry.AUTO, name):
         raise InvalidRequest(
             sentence(
                 "An image is enlarged, which the engine {engine} cannot do; leave out the engine.", engine=engine[:60]
             ),
             field="engine",
         )
-    return UPSCALE.name
+    return name
 
 
 def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool, is_tiled: bool = False) -> Window:

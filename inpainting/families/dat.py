@@ -9,7 +9,7 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE,
+    MAX_SIDE_OF_CHANNELS,
     MAX_WINDOW,
     Shapes,
     TransformerSizes,
@@ -150,7 +150,9 @@ DAT = register(
         name="dat",
         label="DAT",
         engine=UPSCALING,
-        layout=WeightsLayout(dat_sizes, multiple=lambda sizes: max(sizes.window), padding=None, max_side=MAX_SIDE),
+        layout=WeightsLayout(
+            dat_sizes, multiple=lambda sizes: max(sizes.window), padding=None, max_side=MAX_SIDE_OF_CHANNELS
+        ),
         implementation="inpainting.upscalers.networks.dat:DAT",
     )
 )

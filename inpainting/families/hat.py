@@ -9,7 +9,7 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE,
+    MAX_SIDE_OF_CHANNELS,
     TABLE,
     Shapes,
     TransformerSizes,
@@ -106,7 +106,9 @@ HAT = register(
         name="hat",
         label="HAT",
         engine=UPSCALING,
-        layout=WeightsLayout(hat_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE),
+        layout=WeightsLayout(
+            hat_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE_OF_CHANNELS
+        ),
         implementation="inpainting.upscalers.networks.hat:HAT",
     )
 )

@@ -8,6 +8,7 @@ from typing import Any
 from django.urls import reverse
 
 from inpainting.core.sentences import restored
+from inpainting.core.setting import UPSCALE
 from inpainting.core.settings_table import DEFAULT_STRENGTH, PUBLIC_NAMES, public_names
 from inpainting.models import GeneratedImage, Generation
 from inpainting.translation import translated
@@ -44,17 +45,24 @@ def metadata(generation: Generation) -> dict[str, Any]:
     }
 
 
-def enlarged_from(generation: Generation) -> dict[str, int]:
-    """The size of the source of an upscaling; {} of a painting, whose result has the size of its source."""
+def enlarged_from(generation: Generation) -> dict[str, Any]:
+    """The upscaler and the size of the source of an upscaling; {} of a painting, whose result has the size of its
+    source."""
     if generation.enlarged_to is None:
         return {}
-    return {"source_width": generation.source.width, "source_height": generation.source.height}
+    source = generation.source
+    return {"upscaler": generation.upscaler, "source_width": source.width, "source_height": source.height}
 
 
 def requested_settings(generation: Generation) -> dict[str, Any]:
     """The engine and settings as sent, under their public names, without defaults."""
     sent = generation.requested_settings
     settings = {name: value for name, value in sent.settings.items() if value is not None}
+    if generation.enlargement:  # as `POST /api/upscale` takes it
+        about = {"detail": settings.pop("strength", None), "detail_model": settings.pop("model", None)}
+        settings.pop("tiled", None)
+        settings |= {**about, "model": generation.upscaler}
+        return {**with_public_names(settings), "engine": UPSCALE}
     return {**with_public_names(settings), "engine": sent.engine}
 
 

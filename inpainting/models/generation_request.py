@@ -91,6 +91,12 @@ class GenerationRequest(models.Model):
     window = models.JSONField(
         null=True, editable=False, help_text="the part of the image that the engine gets, as planned; empty: not known"
     )
+    enlargement = models.JSONField(
+        null=True,
+        editable=False,
+        help_text="of an image that is enlarged before it is painted: `upscaler`, and `width` and `height` of the "
+        "result; empty: of others",
+    )
     painted_pixels = models.PositiveBigIntegerField(default=0, help_text="number of pixels that the mask marks")
     cost = models.PositiveBigIntegerField(
         default=UNIT_COST, editable=False, help_text="its share of the owner's turn: pixels x images x steps"
@@ -152,6 +158,9 @@ class GenerationRequest(models.Model):
             mask=mask,
             requested={} if requested is None else dataclasses.asdict(requested),
             placement={} if request.placement is None else request.placement.to_dict(),
+            enlargement=None
+            if enlarged is None or not request.upscaler
+            else {"upscaler": request.upscaler, "width": enlarged.width, "height": enlarged.height},
             painted_pixels=int(np.count_nonzero(request.mask)) if enlarged is None else enlarged.area,
             warnings=list(warnings),
             **{"settings": request.settings.to_dict(), **columns},
@@ -184,7 +193,13 @@ class GenerationRequest(models.Model):
         placement = Placement.from_dict(self.placement, image.size) if self.placement else None
         images = {name: conditioning for name, conditioning in {**kept, **sent}.items() if conditioning is not None}
         return InpaintRequest(
-            image, mask, settings or self.paint_settings, images, placement, enlarged_to=self.enlarged_to
+            image,
+            mask,
+            settings or self.paint_settings,
+            images,
+            placement,
+            enlarged_to=self.enlarged_to,
+            upscaler=self.enlargement["upscaler"] if self.enlargement else "",
         )
 
     @staticmethod
@@ -214,9 +229,19 @@ class GenerationRequest(models.Model):
 
     @property
     def enlarged_to(self) -> Size | None:
-        """The size of the result of an upscaling; None where an image is painted."""
+        """The size of the result of an upscaling, with detail or without; None where an image is painted at its
+        size."""
+        if self.enlargement:
+            return Size(self.enlargement["width"], self.enlargement["height"])
         window = self.planned_window if self.engine == UPSCALE else None
         return None if window is None else window.work
+
+    @property
+    def upscaler(self) -> str:
+        """The name of what enlarges the image; "" where it is not enlarged."""
+        if self.enlargement:
+            return str(self.enlargement["upscaler"])
+        return str(self.settings["model"]) if self.engine == UPSCALE else ""
 
     @property
     def result_size(self) -> Size:

@@ -275,7 +275,7 @@ def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
     model = generation.settings.get("model")
     if not model or "model" in registry.declaration(generation.engine).ignored_settings:
         return translated(registry.label(generation.engine))
-    if generation.engine == UPSCALE.name:
+    if generation.enlarged_to is not None:
         return f"{translated(UPSCALE.label)}, {models.get(model, model)}"
     return models.get(model, model)
 

@@ -16,7 +16,7 @@ from inpainting.catalog.specs import Kind
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.engines import registry
 from inpainting.engines.base import Queue
-from inpainting.families.declaration import CAPTIONS, PREPROCESSING, SEGMENTATION, UPSCALING
+from inpainting.families.declaration import CAPTIONS, PREPROCESSING, SEGMENTATION
 from inpainting.networks import interrupted_loads
 from inpainting.networks.device.memory import gpu_bytes, machine_memory_bytes
 from inpainting.networks.device.quantization import OFF
@@ -28,7 +28,7 @@ TRY_AGAIN_SECONDS = 300.0
 away. Each further failure doubles it, so that workers that all fail come to know it of each other."""
 USED_BY = {
     **dict.fromkeys((DIFFUSION, PREPROCESSING), (Queue.GPU,)),
-    **dict.fromkeys((ERASE, UPSCALING, SEGMENTATION, CAPTIONS), (Queue.CPU,)),
+    **dict.fromkeys((ERASE, SEGMENTATION, CAPTIONS), (Queue.CPU,)),
 }
 """The engine or use of a family -> the queues whose workers load its models; the others are loaded by both."""
 

@@ -190,9 +190,10 @@ class Membership:
 
 
 def needed_by(work: QueuedWork) -> set[str]:
-    """Return the slugs of the model and the adapters that the work names."""
+    """Return the slugs of the model, the adapters and the upscaler that the work names."""
     names = {work.model}
     if isinstance(work, Generation) and work.queue == Queue.GPU:
+        names.add(work.upscaler)
         sent = work.settings  # as stored, maybe by another version
         names |= {sent.get("vae"), *(sent.get(adapters.name) for adapters in ADAPTER_LISTS)}
         names |= {*(sent.get("embeddings") or ())}

@@ -32,9 +32,9 @@ from inpainting.core.metadata import ImageMetadata
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import Sentence, sentence
 from inpainting.engines import registry
-from inpainting.engines.base import Plan, Queue
+from inpainting.engines.base import OnStep, Plan, Queue
 from inpainting.engines.painting import Painting, paint_each
-from inpainting.engines.upscaling import enlarge_each
+from inpainting.engines.upscaling import enlarge_each, enlarge_source
 from inpainting.keepalive import run_in_thread
 from inpainting.log_context import working_for
 from inpainting.models import Analysis, GeneratedImage, Generation
@@ -136,10 +136,14 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
     generation.inputs  # noqa: B018 - loads their rows here: the thread below has no database connection
     request = run_in_thread(partial(read_request, generation), waiting)
     plan = planner().plan_stored(request, generation.engine, generation.planned_window)
-    source = plan.request.image
+    source = sent = plan.request.image
     moderate = moderation.moderator(plan.settings)
     report_step = Reporter(generation, watch, icc_profile=source.icc_profile, shows_previews=moderate is None)
-    paintings = paint_or_step_down(generation, plan, report_step)
+    on_step: OnStep = report_step
+    if plan.request.upscaler:
+        plan, on_step = enlarge_source(plan, report_step)
+        source = plan.request.image
+    paintings = paint_or_step_down(generation, plan, on_step)
     for index, painting in enumerate(paintings):
         image = GeneratedImage(generation=generation, index=index)
         images.append(image)
@@ -150,7 +154,7 @@ def paint(generation: Generation, queue: Queue, watch: Heartbeat, cleanup: ExitS
         report_step.renew_lease()
     if retry_until_committed(lambda: generation.succeed(images), watch, unless=out_of_space):
         images.clear()
-        store_thumbnails([(generation.source, source), *thumbnails])
+        store_thumbnails([(generation.source, sent), *thumbnails])
     else:
         end_cancelled(generation, watch)
 
@@ -166,15 +170,15 @@ def find(analysis: Analysis, watch: Heartbeat, cleanup: ExitStack) -> None:
         end_cancelled(analysis, watch)
 
 
-def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter) -> Iterator[Painting]:
+def paint_or_step_down(generation: Generation, plan: Plan, on_step: OnStep) -> Iterator[Painting]:
     """Paint the plan; if device memory runs out and `step_down` allows it, paint it with a less demanding engine.
 
     Raises what `paint_each` raises; the first engine's error if no less demanding engine can paint the request.
     """
     if plan.request.enlarged_to is not None:
-        return enlarge_each(plan, report_step)
+        return enlarge_each(plan, on_step)
     try:
-        return paint_each(plan, registry.find(plan.engine.name), report_step)
+        return paint_each(plan, registry.find(plan.engine.name), on_step)
     except EngineFailed as error:
         if error.code != OUT_OF_MEMORY or not plan.settings.step_down:
             raise
@@ -184,7 +188,7 @@ def paint_or_step_down(generation: Generation, plan: Plan, report_step: Reporter
         logger.warning("%s steps down to %s: %s", generation, smaller.engine.name, error.message)
         if not generation.step_down(smaller):
             raise Cancelled from error
-        return paint_each(smaller, registry.find(smaller.engine.name), report_step)
+        return paint_each(smaller, registry.find(smaller.engine.name), on_step)
 
 
 def read_request(generation: Generation) -> InpaintRequest:

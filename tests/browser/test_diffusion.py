@@ -19,6 +19,8 @@ from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import (
     AT_FIRST,
     MS_TO_LOAD,
+    SIDE,
+    choose_task,
     close_settings,
     enter_prompt,
     is_red,
@@ -407,3 +409,34 @@ def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
     assert is_red(page)
+
+
+@ON_A_PHONE_TOO
+def test_a_model_adds_detail_to_the_enlarged_photo(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    choose_task(page, "Enlarge")
+    expect(page.locator("#prompt")).to_be_hidden()
+    expect(page.locator("#detail-row")).to_be_hidden()
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    side = SIDE * 3 // 2
+    question = {"engine": "upscale", "image_size": [SIDE, SIDE], "scale": 1.5, "detail": 0.3, "detail_model": "tiny"}
+    with page.expect_request(lambda sent: sent.url.endswith("/api/plan/") and sent.post_data_json == question):
+        page.get_by_label("Add detail").check()
+    row = page.locator("#detail-row")
+    row.get_by_label("Model").select_option("Other model")
+    row.get_by_label("Strength").fill("0.2")
+    expect(row.locator("output")).to_have_text("0.20")
+    page.locator("#prompt").fill("an astronaut")
+    start(page)
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^Enlarged in "), timeout=MS_TO_LOAD)
+    metadata = kept_metadata(page)
+    assert [metadata[name] for name in ("engine", "model", "upscaler", "denoising_strength", "prompt", "width")] == [
+        *("diffusion", "other", "lanczos", 0.2, "an astronaut", side)
+    ]
+    page.reload()
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^Enlarged in "))
+    expect(page.locator("#detail")).to_be_checked()  # as it was entered
+    expect(page.locator("#detail-model")).to_have_value("other")
+    expect(page.locator("#detail-strength")).to_have_value("0.2")
+    page.get_by_role("button", name="Keep").click()
+    expect(page.get_by_role("button", name="Step 1, from the photo: Enlarged")).to_be_attached()

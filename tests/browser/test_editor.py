@@ -221,6 +221,15 @@ def test_the_expected_time_is_shown_before_a_photo_is_enlarged(page: Page, photo
     expect(page.locator("#generate-hint")).to_have_text(f"{2 * side} × {2 * side}")
 
 
+def test_detail_needs_a_model(page: Page, photo_file: Path) -> None:
+    open_photo(page, photo_file)
+    choose_task(page, "Enlarge")
+    expect(page.get_by_label("Add detail")).to_be_disabled()
+    expect(page.locator("#detail-reason")).to_have_text(re.compile("^Adding detail needs "))
+    choose_task(page, "Remove")
+    expect(page.locator("#detail-reason")).to_be_hidden()
+
+
 def test_a_photo_with_mask_in_its_name_is_opened_as_a_photo(page: Page, photo_file: Path, tmp_path: Path) -> None:
     open_photo(page, photo_file)
     drop(page, "#stage", written(np.full((100, 240, 3), 90, np.uint8), tmp_path / "masked-ball.png"))

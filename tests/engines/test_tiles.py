@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import OnStep, Plan, Step
 from inpainting.engines.painting import paint
 from inpainting.engines.tiles import MAX_TILES, OVERLAP, plan_tiles
+from inpainting.engines.upscaling import enlarge_source
 from tests.support.fakes import PlainEngine, declared, planned
 from tests.support.strategies import boxes_in, examples, sizes
 
@@ -77,6 +78,21 @@ def test_no_edge_of_a_tile_shows() -> None:
     assert {seen.request.image.size for seen in engine.seen} == {Size(32, 32)}
     assert len({seen.settings.seed for seen in engine.seen}) == len(engine.seen)
     assert plan.warnings[-1] == f"The area is painted in {len(engine.seen)} tiles."
+
+
+def test_no_edge_shows_in_an_image_that_is_enlarged_first_and_its_steps_are_counted_on() -> None:
+    request, engine, steps = request_for(np.full((75, 85), 255, np.uint8)), ShiftingEngine(), list[Step]()
+    request = replace(request, enlarged_to=Size(170, 150), upscaler="lanczos")
+    plan = planned(request, engine)
+    enlarged, on_step = enlarge_source(plan, steps.append)
+    (painting,) = paint(enlarged, engine, on_step)
+    levels = painting.image.pixels[:, :, 0].astype(int)
+    assert levels.shape == (150, 170)
+    assert levels.max() - levels.min() > 40  # the tiles differ
+    assert max(np.abs(np.diff(levels, axis=axis)).max() for axis in (0, 1)) <= 80 / (OVERLAP * 32) + 1
+    counted = [(step.done, step.of) for step in steps if step.of]
+    assert [done for done, _ in counted] == sorted(done for done, _ in counted)
+    assert counted[-1] == (1 + len(engine.seen), 1 + len(engine.seen))
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

@@ -26,7 +26,6 @@ from inpainting.core.outpainting import OUTPAINT_ROWS, Outpaint, outpaint_from
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import sentence
 from inpainting.engines import registry
-from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.batches import BatchInput, submit_batch
 from inpainting.generations.idempotency import Idempotency
 from inpainting.image_limits import image_limits
@@ -105,11 +104,15 @@ def accept_upscale_batch(request: Request) -> Batch:
     check_counts(len(images), 0)
     catalog, warnings = Catalog(), list[str]()
     fields = UpscaleFields.read(body, catalog, warnings, UpscaleBatchForm)
-    build = partial(enlarging, fields=fields, warnings=warnings)
+
+    def build(image: DecodedImage) -> tuple[InpaintRequest, Sequence[str]]:
+        inpaint_request, notes = fields.request_for(image)
+        return inpaint_request, (*warnings, *notes)
+
     return submit_batch(
         (batch_input(image, request, build) for image in images),
         owner=request.user,
-        engine=UPSCALE.name,
+        engine=fields.engine,
         webhook_url=fields.values.get("webhook_url", ""),
         idempotency=idempotency,
         catalog=catalog,
@@ -173,12 +176,6 @@ def painting(
         limits=image_limits(),
     )
     return inpaint_request, (*shared.warnings, *notes)
-
-
-def enlarging(
-    image: DecodedImage, *, fields: UpscaleFields, warnings: Sequence[str]
-) -> tuple[InpaintRequest, Sequence[str]]:
-    return fields.request_for(image.image), (*warnings, *image.warnings)
 
 
 def readable(sent: OneImage) -> SentImage:

@@ -1,9 +1,9 @@
-"""`POST /api/upscale`: enlarge an image, as a generation that paints nothing."""
+"""`POST /api/upscale`: enlarge an image, as a generation that paints nothing, or only detail in the enlarged image."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -13,25 +13,33 @@ from accounts.models import Scope
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape
 from inpainting.api.native.dialect import NativeApi
-from inpainting.api.native.fields import settings_from
+from inpainting.api.native.fields import ALIASES, fall_back, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, ignored_fields, parent_in, read_new_body
 from inpainting.api.native.schemas.generations import Painted, Pending
-from inpainting.api.native.schemas.upscale import UPSCALE_BODY, UpscaleBatchForm, UpscaleForm
+from inpainting.api.native.schemas.upscale import DETAIL_ROWS, UPSCALE_BODY, UpscaleBatchForm, UpscaleForm
+from inpainting.api.native.sent_masks import SentMask, read_mask
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.catalog.lookup import Catalog
 from inpainting.core import upscaling
+from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import upscale_request
+from inpainting.core.inputs import build_request, upscale_request
+from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
-from inpainting.engines.upscaling import UPSCALE
+from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.upscaling import UPSCALE, find_upscaler
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 
-KNOWN_FIELDS = frozenset([*UpscaleForm.model_fields, *IMAGE_FIELDS, "csrfmiddlewaretoken"])
+DETAIL_NAMES = frozenset(row.public_name for row in DETAIL_ROWS)
+"""The fields of `DETAIL_SETTINGS`."""
+DETAIL_ALIASES = {alias: name for alias, name in ALIASES.items() if name in DETAIL_NAMES}
+FIELDS_OF_DETAIL = DETAIL_NAMES | DETAIL_ALIASES.keys() | {"detail_model", "mask", "mask_polarity"}
+"""The fields that have no effect without `detail`."""
+KNOWN_FIELDS = FIELDS_OF_DETAIL | {*UpscaleForm.model_fields, *IMAGE_FIELDS, "csrfmiddlewaretoken"}
 
 
 class Upscale(AnyBodyView):
@@ -39,6 +47,9 @@ class Upscale(AnyBodyView):
 
     The generation has the engine `upscale`; its result keeps the mode, the depth and the colour profile of the image,
     and its alpha is enlarged with it. The limits on the size of images apply to the result.
+
+    With `detail` a diffusion model then paints the enlarged image in tiles, as `POST /api/img2img` does with `tiled`
+    and a denoising_strength of `detail`; the generation has the engine `diffusion`.
     """
 
     required_scope = Scope.GENERATE
@@ -78,13 +89,15 @@ class Upscaling(NativeApi):
         body = self.translate(body, catalog, warnings)
         fields = UpscaleFields.read(body, catalog, warnings)
         parent = parent_in(fields.values, request.user)
-        decoded = read_image(sent, IMAGE, request)
-        return fields.request_for(decoded.image), Submission(
-            engine=UPSCALE.name,
+        decoded, sent_mask = read_image(sent, IMAGE, request), body.image("mask")
+        mask = read_mask(sent_mask, request, fields.polarity) if sent_mask and fields.upscaler else None
+        enlarging, notes = fields.request_for(decoded, mask)
+        return enlarging, Submission(
+            engine=fields.engine,
             source_name=sent.name,
-            warnings=(*warnings, *decoded.warnings),
+            warnings=(*warnings, *notes),
             webhook_url=fields.values.get("webhook_url", ""),
-            ignored_fields=ignored_fields(body, KNOWN_FIELDS),
+            ignored_fields=fields.ignored_in(body),
             idempotency=idempotency,
             catalog=catalog,
             parent=parent,
@@ -96,11 +109,15 @@ UPSCALING = Upscaling()
 
 @dataclass(frozen=True, slots=True)
 class UpscaleFields:
-    """The fields of a body: their values by name, and what these say about the size and as settings."""
+    """The fields of a body: their values by name, and what these say about the size and as settings.
+
+    upscaler: the name of what enlarges the image before detail is painted; "" without detail.
+    """
 
     values: Mapping[str, Any]
     upscale: upscaling.Upscale
     settings: PaintSettings
+    upscaler: str = ""
 
     @classmethod
     def read(
@@ -110,14 +127,58 @@ class UpscaleFields:
 
         warnings: those about clamped numbers are added to it.
         """
-        values = form.read(body.fields, clamped=warnings if body.is_lenient else None).sent()
+        named = {DETAIL_ALIASES[name]: value for name, value in body.fields.items() if name in DETAIL_ALIASES}
+        values = form.read(named | dict(body.fields), clamped=warnings if body.is_lenient else None).sent()
         if values.get("model") in ("", registry.AUTO):
             del values["model"]
-        return cls(values, upscaling.upscale_from(values), settings_from(sizeless(values), catalog))
+        upscale = upscaling.upscale_from(values)
+        without_detail = {name: value for name, value in sizeless(values).items() if name not in DETAIL_NAMES}
+        if not values["detail"]:
+            return cls(values, upscale, settings_from(without_detail, catalog))
+        upscaler = find_upscaler(values.get("model"), catalog)
+        painting = {name: value for name, value in values.items() if name in DETAIL_NAMES}
+        painting["model"] = detail_model(values.get("detail_model"), catalog)
+        painting = {**fall_back(painting, catalog, warnings), "denoising_strength": values["detail"], "tiled": True}
+        return cls(values, upscale, settings_from({**without_detail, **painting}, catalog), upscaler)
 
-    def request_for(self, image: CanonicalImage) -> InpaintRequest:
-        """Return the request to enlarge an image. Raises what `Upscale.checked_size` raises."""
-        return upscale_request(image, self.upscale.checked_size(image, image_limits()), self.settings)
+    @property
+    def engine(self) -> str:
+        """The name of the engine of the generation."""
+        return DIFFUSION.name if self.upscaler else UPSCALE.name
+
+    def ignored_in(self, body: Body) -> tuple[str, ...]:
+        """Return the names of the fields of a body that have no effect."""
+        return ignored_fields(body, KNOWN_FIELDS if self.upscaler else KNOWN_FIELDS - FIELDS_OF_DETAIL)
+
+    @property
+    def polarity(self) -> MaskPolarity:
+        """How a mask is read; of a batch, which has none, the default."""
+        return MaskPolarity(self.values.get("mask_polarity", MaskPolarity.BLACK_REPAINTS))
+
+    def request_for(self, image: DecodedImage, mask: SentMask | None = None) -> tuple[InpaintRequest, tuple[str, ...]]:
+        """Return the request to enlarge an image, with warnings about its images. mask: of where detail is added.
+
+        Raises what `Upscale.checked_size` raises.
+        """
+        size = self.upscale.checked_size(image.image, image_limits())
+        if not self.upscaler:
+            return upscale_request(image.image, size, self.settings), tuple(image.warnings)
+        decoded, polarity = (None, self.polarity) if mask is None else (mask.decoded, mask.polarity)
+        request, warnings = build_request(image, decoded, self.settings, polarity)
+        return replace(request, enlarged_to=size, upscaler=self.upscaler), warnings
+
+
+def detail_model(name: str | None, catalog: Catalog) -> str:
+    """Return the slug of the diffusion model of that name, of the default one for None.
+
+    Raises InvalidRequest, `engine_not_installed` or what `Catalog.find` raises, with the field of the request.
+    """
+    try:
+        DIFFUSION.check_installed()
+        return catalog.find(None if name in (None, "", registry.AUTO) else name, DIFFUSION.name).slug
+    except InvalidRequest as error:
+        error.field = "detail_model"
+        raise
 
 
 def sizeless(values: dict[str, Any]) -> dict[str, Any]:

@@ -15,27 +15,31 @@ from django.db import DatabaseError
 from inpainting import moderation
 from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli.jobs import check_results_differ
-from inpainting.cli.options import add_setting_options, settings_from_options
+from inpainting.cli.options import add_setting_options, option_name, settings_from_options
 from inpainting.cli.run import error_message, run_all, run_one
 from inpainting.cli.upscale_job import UpscaleJob
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.settings_table import SETTINGS
+from inpainting.core.settings_table import SETTINGS, find_setting
 from inpainting.core.upscaling import DEFAULT_SCALE, SCALES, Upscale
-from inpainting.engines.upscaling import UPSCALE
+from inpainting.core.validation import check_range
+from inpainting.engines.diffusion.declaration import DIFFUSION
+from inpainting.engines.upscaling import DETAIL_SETTINGS, UPSCALE, find_upscaler
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
 FAILED, INTERRUPTED = 1, 130
-READ = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
+FILE_ROWS = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
+DETAIL_ROWS = [find_setting(name) for name in DETAIL_SETTINGS]
 
 
 class Command(BaseCommand):
     help = (
         "Enlarge each FILE and write a PNG, JPEG or WebP: to --out, or for several files into the folder --out. The "
         "mode, the depth and the colour profile of the image stay, and its alpha is enlarged with it. Without an "
-        "installed upscaler, Lanczos with sharpened edges is used, which adds no detail."
+        "installed upscaler, Lanczos with sharpened edges is used, which adds no detail. With --detail a diffusion "
+        "model then paints the enlarged image in tiles."
     )
     requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
 
@@ -52,8 +56,17 @@ class Command(BaseCommand):
         parser.add_argument("--width", type=int, help="of the result in pixels, in place of --scale")
         parser.add_argument("--height", type=int, help="of the result in pixels, in place of --scale")
         parser.add_argument("--model", metavar="NAME", help="the upscaler: lanczos, or an installed one")
+        parser.add_argument(
+            "--detail",
+            type=float,
+            default=0.0,
+            metavar="X",
+            help="the denoising strength, 0 to 1, with which a diffusion model adds detail in tiles; such as 0.3 "
+            "(default 0: no detail)",
+        )
+        parser.add_argument("--detail-model", metavar="SLUG", help="the diffusion model (default: as of inpaint)")
         parser.add_argument("--jobs", type=int, default=1, help="images enlarged at once (default %(default)s)")
-        add_setting_options(parser, READ)
+        add_setting_options(parser, [*FILE_ROWS, *DETAIL_ROWS])
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.umask(settings.USERS_UMASK)  # The results are the user's own files.
@@ -87,8 +100,21 @@ class Command(BaseCommand):
             raise CommandError(f"Results are PNG, JPEG or WebP files; {out.name} has the extension of none of them.")
         if named and options["output_format"] not in (None, named):
             raise CommandError(f"{out.name} and --output-format {options['output_format']} contradict each other.")
+        check_range("detail", options["detail"], 0, 1)
         requested = settings_from_options({**options, "output_format": named or options["output_format"] or PNG})
-        plan = planner().plan_settings(replace(requested, model=options["model"]), UPSCALE.name, seed=1)
+        requested = replace(requested, width=None, height=None)  # of an engine's window, and here of the result
+        site = planner()
+        if options["detail"]:
+            upscaler = find_upscaler(options["model"], site.catalog)
+            requested = replace(requested, model=options["detail_model"], strength=options["detail"], tiled=True)
+            plan = site.plan_settings(requested, DIFFUSION.name, seed=1, upscaler=upscaler)
+        else:
+            upscaler = ""
+            plan = site.plan_settings(replace(requested, model=options["model"]), UPSCALE.name, seed=1)
+            names = [option_name(name) for name in DETAIL_SETTINGS if options[name] is not None]
+            names += ["--detail-model"] if options["detail_model"] else []
+            if names:
+                self.stderr.write(f"Without effect, as --detail is 0: {', '.join(names)}.")
         for warning in plan.warnings:
             self.stderr.write(warning)
         make = partial(
@@ -100,6 +126,7 @@ class Command(BaseCommand):
             embeds_settings=settings.EMBED_SETTINGS,
             limits=image_limits(),
             upscale=Upscale(options["scale"], options["width"], options["height"]),
+            upscaler=upscaler,
         )
         if named is not None:
             jobs = [make(images[0], out=out)]

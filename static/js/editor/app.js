@@ -27,6 +27,7 @@ import { Progress } from "editor/flow/progress"
 import { Queue } from "editor/flow/queue"
 import { remember, remembered } from "editor/form/remembered"
 import { Result } from "editor/flow/result"
+import { Detail } from "editor/form/detail"
 import { Scale } from "editor/form/scale"
 import { Seed } from "editor/form/seed"
 import { SettingsForm } from "editor/form/settings_form"
@@ -53,7 +54,7 @@ const $ = /** @type {import("dom").ById<{
   "in-place": HTMLElement, "result-source": HTMLImageElement, "result-image": HTMLImageElement, "photo-canvas": HTMLCanvasElement,
   "mask-canvas": HTMLCanvasElement, "mask-preview": HTMLCanvasElement, settings: import("editor/form/settings_form").Form,
   seed: HTMLInputElement, strength: HTMLInputElement, "hole-strength-slider": HTMLInputElement, "seed-lock": HTMLButtonElement, "seed-dice": HTMLButtonElement, "preset-name": HTMLInputElement,
-  "embed-settings": HTMLInputElement, credentials: HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, scale: HTMLSelectElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
+  "embed-settings": HTMLInputElement, credentials: HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, scale: HTMLSelectElement, detail: HTMLInputElement, "detail-strength": HTMLInputElement, "detail-strength-shown": HTMLOutputElement, "detail-model": HTMLSelectElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
   "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "batch-back": HTMLAnchorElement, "copy-curl": HTMLButtonElement, "copy-image": HTMLButtonElement, "share-image": HTMLButtonElement,
   prompt: HTMLTextAreaElement, "steps-done": HTMLButtonElement, "steps-back": HTMLButtonElement, "steps-show": HTMLButtonElement, "steps-download": HTMLAnchorElement,
@@ -98,7 +99,8 @@ const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
-const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset }, {
+const detail = new Detail({ box: $("detail"), row: $("detail-row"), strength: $("detail-strength"), shown: $("detail-strength-shown"), model: $("detail-model") }, () => tasks.refresh())
+const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset, detail }, {
   onChange: (task) => toolOfTask(task),
   onChoose(task) {
     formChanged()
@@ -106,7 +108,7 @@ const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "ca
   },
 })
 const settingsForm = new SettingsForm($("settings"), {
-  tasks, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
+  tasks, detail, engines: jsonIn("engines"), adapters: jsonIn("adapters"), plan: jsonIn("plan"), limits: limits.photo, constants, onChange: formChanged,
   currentMask: () => paintedMask(255), mayInsert: () => isEmpty(store.view.frame), onInsertMove: showInsert,
   onInsertChosen() {
     $("insert-panel").hidePopover()
@@ -115,7 +117,7 @@ const settingsForm = new SettingsForm($("settings"), {
   },
 })
 const prompts = new PromptHistory($("prompt"))
-const scale = new Scale({ field: $("scale"), time: $("scale-time") }, { limits: limits.photo, planUrl: /** @type {string} */ ($("settings").dataset.planUrl) })
+const scale = new Scale({ field: $("scale"), time: $("scale-time") }, { limits: limits.photo, detail, planUrl: /** @type {string} */ ($("settings").dataset.planUrl) })
 const seed = new Seed({ field: $("seed"), lock: $("seed-lock"), dice: $("seed-dice") })
 const strength = new Strength({ field: $("strength"), root: $("hole-strength"), slider: $("hole-strength-slider"), shown: $("hole-strength-shown") })
 new Presets({ list: $("presets"), name: $("preset-name"), save: $("preset-save") }, {
@@ -156,7 +158,7 @@ const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   steps: /** @returns {Steps} */ () => steps, leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, filmstrip, batch, seed, settingsForm, tasks, scale, prompts, draft: () => draft,
+  store, photos, mask, hole, progress, job, result, filmstrip, batch, seed, settingsForm, tasks, scale, detail, prompts, draft: () => draft,
   onLeft: (generation) => steps.left(generation),
 })
 const steps = new Steps({
@@ -291,7 +293,7 @@ function refresh() {
   const { missing } = painting
   const lacksModel = tasks.lacksModel && !settingsForm.insert.isSent
   root.classList.toggle("busy", busy)
-  strength.refresh(settingsForm.reads("denoising_strength"))
+  strength.refresh(tasks.current !== "enlarge" && settingsForm.reads("denoising_strength"))
   hole.place()
   showWindow()
   regionLayers.show(isEditing() ? settingsForm.regionLayers : [], photos.photo ?? null)

@@ -63,6 +63,7 @@ class Metadata(Answer):
     height: int
     source_width: Optional[int] = Field(None, description="Outpainting and upscaling: of the image as it was sent.")
     source_height: Optional[int] = None
+    upscaler: Optional[str] = Field(None, description="Upscaling: what enlarged the image.")
     source_box: Optional[list[int]] = Field(None, description=SOURCE_BOX)
     work_width: Optional[int] = Field(None, description="The requested width, at which the engine worked.")
     work_height: Optional[int] = None

@@ -116,9 +116,10 @@ class PlanAnswer(Success):
 class UpscalePlanAnswer(Success):
     """The plan of a request with the engine upscale."""
 
-    engine: Literal["upscale"]
+    engine: Literal["upscale", "diffusion"] = Field(description="diffusion where detail is added.")
     engine_reason: str = Field(description="Why the image is enlarged, and by which upscaler.")
-    model: str = Field(description="The upscaler.")
+    model: str = Field(description="The upscaler; where detail is added, the diffusion model.")
+    upscaler: str
     width: int = Field(description="Of the result.")
     height: int
     source_width: int
@@ -126,9 +127,11 @@ class UpscalePlanAnswer(Success):
     tiles: int | None = Field(
         description="In which the image is enlarged; null where the network's file does not tell it, as of ONNX."
     )
+    detail_tiles: int | None = Field(description="In which the model adds detail; null without detail.")
     quality: int | None = Field(description="Of the result files; null where they are PNG, or without the image.")
     estimate_seconds: float | None = Field(
-        description="By earlier upscalings, whichever their upscalers; null without any."
+        description="By earlier upscalings, whichever their upscalers, or by earlier generations of the engine "
+        "diffusion; null without any."
     )
     ignored: list[str]
     ignored_fields: list[str]

@@ -98,6 +98,7 @@ class StepDocument(Answer):
     )
     changes_size: bool = Field(description="It can be hidden only together with all after it.")
     inserts: bool = Field(description="It placed another image in the photo.")
+    enlarged: bool = Field(description="Its result is the enlarged image, with or without detail.")
     status: Status
     engine: str
     prompt: str
@@ -120,6 +121,7 @@ class StepDocument(Answer):
             made_on_hidden=made_on_hidden,
             changes_size=step.changes_size,
             inserts=has_placed_insert(generation.settings, generation.ignored),
+            enlarged=generation.enlarged_to is not None,
             status=Status(generation.status),
             engine=generation.engine,
             prompt=generation.prompt,

@@ -18,19 +18,26 @@ from inpainting.api.native.schemas.bodies import (
     File,
 )
 from inpainting.api.setting_types import with_settings
-from inpainting.core.settings_table import SETTINGS
+from inpainting.core.masks import MaskPolarity
+from inpainting.core.settings_table import SETTINGS, find_setting
 from inpainting.core.upscaling import DEFAULT_SCALE, MAX_SIDE, SCALES
-from inpainting.engines.upscaling import UPSCALE
+from inpainting.engines.upscaling import DETAIL_SETTINGS, UPSCALE
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-ROWS = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
+FILE_ROWS = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
+DETAIL_ROWS = [find_setting(name) for name in DETAIL_SETTINGS]
+DETAIL = (
+    "The denoising strength, 0 to 1, with which a diffusion model paints the enlarged image in tiles; such as 0.3. "
+    "0 adds no detail."
+)
+MASK = "With detail: which part of the image gets it. The whole image without."
 Scale = Annotated[Number, Range(*SCALES)]
 Side = Annotated[Integer, Range(1, MAX_SIDE)]
 
 
-@with_settings(ROWS)
+@with_settings([*FILE_ROWS, *DETAIL_ROWS])
 class UpscaleBatchForm(Fields):
-    """The size, the upscaler, and the settings of the result's file."""
+    """The size, the upscaler, how a diffusion model adds detail, and the settings of the result's file."""
 
     scale: Scale | None = Field(
         None,
@@ -46,14 +53,21 @@ class UpscaleBatchForm(Fields):
         description="The upscaler: lanczos, which needs no model, or an installed one. Default: the first installed "
         "one, else lanczos.",
     )
+    detail: Annotated[Number, Range(0, 1)] = Field(0.0, description=DETAIL)
+    detail_model: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
+        None,
+        description="The diffusion model that adds detail; the fields of painting without detail have no effect. "
+        "Default: the one of POST /api/img2img.",
+    )
     webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = Field(
         None, description="Called when the generation has ended: an http or https URL of a public address."
     )
 
 
 class UpscaleForm(UpscaleBatchForm):
-    """The fields of one image: those of a batch, and its parent."""
+    """The fields of one image: those of a batch, its parent, and how its mask is read."""
 
+    mask_polarity: MaskPolarity = Field(MaskPolarity.BLACK_REPAINTS, description="Which part of the mask gets detail.")
     parent: UUID | None = Field(None, description=PARENT)
 
 
@@ -61,16 +75,21 @@ class UpscaleUpload(UpscaleForm):
     """Form fields and files. A text field `params` may hold the settings as JSON; numbers are clamped then."""
 
     image: File = Field(description=IMAGE_FILE)
+    mask: File | None = Field(None, description=MASK)
 
 
 class UpscaleJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     input_image: str = Field(description=IMAGE_TEXT)
+    mask: str | None = Field(None, description=MASK)
     scale: float | None = None
     width: int | None = None
     height: int | None = None
     model: str | None = None
+    detail: float | None = Field(None, description=DETAIL)
+    detail_model: str | None = None
+    prompt: str | None = None
     parent: UUID | None = Field(None, description=PARENT)
 
 
@@ -88,6 +107,9 @@ class UpscaleBatchJson(Fields):
     width: int | None = None
     height: int | None = None
     model: str | None = None
+    detail: float | None = Field(None, description=DETAIL)
+    detail_model: str | None = None
+    prompt: str | None = None
 
 
 UPSCALE_BODY: dict[str, type[Fields]] = {"multipart/form-data": UpscaleUpload, "application/json": UpscaleJson}

@@ -16,6 +16,7 @@ import { settingTexts } from "job/setting_texts"
 import { gettext } from "text"
 
 const ENLARGE_PATH = "/api/upscale"
+const READ_FOR_DETAIL = ["prompt", "negative_prompt", "steps", "guidance_scale", "seed", "loras"] // of the form
 const CANCELLED = gettext("Cancelled. Your mask is still here.")
 
 /** @typedef {import("../document/document.js").Frame} Frame */
@@ -49,7 +50,7 @@ export class Painting {
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: {isOpen: boolean}, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
-   *    scale: import("editor/form/scale").Scale, prompts: {add: (prompt: string) => void},
+   *    scale: import("editor/form/scale").Scale, detail: import("editor/form/detail").Detail, prompts: {add: (prompt: string) => void},
    *    draft: () => import("editor/document/draft").Draft | null, onLeft: (generation: string) => void}} parts
    *  of the editor; draft: null without an account; onLeft: what is painted was left to the queue */
   constructor(parts) {
@@ -223,10 +224,11 @@ export class Painting {
 
   /** What to send to have the photo enlarged. @returns {Content} */
   #enlarging() {
-    const { store, photos, scale } = this.#parts
+    const { store, photos, scale, detail, settingsForm } = this.#parts
     const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
     const { parent } = store.view
-    return { fields: { ...(parent && { parent }), scale: scale.factor }, files: { image: new File([file], name) }, path: ENLARGE_PATH }
+    const entered = Object.entries(settingsForm.values()).filter(([field]) => detail.isOn && READ_FOR_DETAIL.includes(field))
+    return { fields: { ...(parent && { parent }), scale: scale.factor, ...detail.fields, ...Object.fromEntries(entered) }, files: { image: new File([file], name) }, path: ENLARGE_PATH }
   }
 
   /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end.

@@ -165,7 +165,7 @@ export class Result {
 /** @param {Generation} generation @param {string} filename of its first result @returns {Choice[]} the best first */
 function choicesOf(generation, filename) {
   const { images, metadata } = generation
-  const hasSeed = metadata.engine !== "upscale" && !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
+  const hasSeed = !metadata.upscaler && !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
   return ranked(images).map((index, place) => ({
     generation, index, image: images[index], window: metadata.results[index]?.window,
     name: `${stem(filename)}${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`,
@@ -177,15 +177,15 @@ function choicesOf(generation, filename) {
 function inWords({ generation: { seconds, metadata }, image: { hidden_by: isHidden, outside_mask_changed_pixels: changed } }) {
   if (isHidden) return gettext("Hidden by the safety checker")
   const done = doneInWords(metadata, typeof seconds === "number" ? duration(seconds) : "")
-  if (metadata.engine === "upscale" || changed === undefined || changed === null) return done
+  if (metadata.upscaler || changed === undefined || changed === null) return done
   if (changed === 0) return gettext("{done}, nothing else touched", { done })
   return ngettext("{done}, {count} pixel changed beside the mask", "{done}, {count} pixels changed beside the mask", changed, { done })
 }
 
 /** "Removed in 1.4 s" @param {Generation["metadata"]} metadata @param {string} time empty where it is not known */
 function doneInWords(metadata, time) {
-  const { engine, prompt, ignored, source_box: isExtended } = metadata
-  if (engine === "upscale") return time ? gettext("Enlarged in {time}", { time }) : gettext("Enlarged")
+  const { upscaler, prompt, ignored, source_box: isExtended } = metadata
+  if (upscaler) return time ? gettext("Enlarged in {time}", { time }) : gettext("Enlarged")
   if (isExtended) return time ? gettext("Extended in {time}", { time }) : gettext("Extended")
   if (isInserted(metadata)) return time ? gettext("Inserted in {time}", { time }) : gettext("Inserted")
   if (prompt && !ignored.includes("prompt")) return time ? gettext("Painted in {time}", { time }) : gettext("Painted")

@@ -73,8 +73,8 @@ export class StepList {
 }
 
 /** "Removed" @param {ServedStep} step */
-function inWords({ engine, prompt, changes_size: changesSize, inserts }) {
-  if (engine === "upscale") return gettext("Enlarged")
+function inWords({ enlarged: isEnlarged, prompt, changes_size: changesSize, inserts }) {
+  if (isEnlarged) return gettext("Enlarged")
   return prompt || (changesSize ? gettext("Extended") : inserts ? gettext("Inserted") : gettext("Removed"))
 }
 

@@ -21,7 +21,7 @@ export function stepOf({ id, parent, images, metadata, created_at }, chosen = nu
     image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
-    label: metadata.engine === "upscale" ? gettext("Enlarged") : painted ? metadata.prompt : erased,
+    label: metadata.upscaler ? gettext("Enlarged") : painted ? metadata.prompt : erased,
     at: created_at,
   }
 }

@@ -10,16 +10,18 @@ export class Scale {
   #field
   #time
   #limits
+  #detail
   #plan
   #asked = ""
 
-  /** `time`: where the expected time is shown; `limits` of the result.
+  /** `time`: where the expected time is shown; `limits` of the result; `detail`: which the plan is asked about as well.
    *  @param {{field: HTMLSelectElement, time: HTMLElement}} parts
-   *  @param {{limits: Pick<import("editor/document/files").Limits, "side" | "pixels">, planUrl: string}} options */
-  constructor({ field, time }, { limits, planUrl }) {
+   *  @param {{limits: Pick<import("editor/document/files").Limits, "side" | "pixels">, detail: import("editor/form/detail").Detail, planUrl: string}} options */
+  constructor({ field, time }, { limits, detail, planUrl }) {
     this.#field = field
     this.#time = time
     this.#limits = limits
+    this.#detail = detail
     this.#plan = new Plan(planUrl, { estimate_seconds: null }, () => this.#showTime())
   }
 
@@ -43,7 +45,7 @@ export class Scale {
 
   /** Asks how long a photo takes as chosen, and shows that. @param {Size} photo */
   plan({ width, height }) {
-    const question = { engine: "upscale", image_size: [width, height], scale: this.factor }
+    const question = { engine: "upscale", image_size: [width, height], scale: this.factor, ...this.#detail.fields }
     if (JSON.stringify(question) === this.#asked) return
     this.#asked = JSON.stringify(question)
     this.#time.textContent = ""

@@ -38,6 +38,7 @@ export class SettingsForm {
   /** @type {Input[]} */
   #inputs
   #tasks
+  #detail
   #engines
   #adapters
   #plan
@@ -55,16 +56,17 @@ export class SettingsForm {
   /**
    * `engines` [{name, label, missing, reads_prompt}] and `adapters` [{slug, label, kind, …}, …] are all that are installed, `plan` is
    * the server's answer for the empty form, `limits` what an image may have, `constants` {adapter_lists, computed_controls, references, region_masks}.
-   * `currentMask` makes a file of the mask, see `Regions`; `mayInsert`: whether an image can be inserted into the photo as it is; `onInsertMove` and `onInsertChosen` see `Insert`. `tasks`: which task is chosen. `onChange` is called when the form or what the plan says of it has changed.
+   * `currentMask` makes a file of the mask, see `Regions`; `mayInsert`: whether an image can be inserted into the photo as it is; `onInsertMove` and `onInsertChosen` see `Insert`. `tasks`: which task is chosen; `detail`: of the enlarged photo. `onChange` is called when the form or what the plan says of it has changed.
    * @param {Form} form
-   * @param {{tasks: import("editor/form/tasks").Tasks, engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
+   * @param {{tasks: import("editor/form/tasks").Tasks, detail: import("editor/form/detail").Detail, engines: Engine[], adapters: Adapter[], plan: import("editor/form/plan").Answer,
    *   limits: import("editor/form/conditioning_image").Options["limits"], onChange: () => void, onInsertMove: () => void, onInsertChosen: () => void,
    *   currentMask: () => Promise<Blob | null>, mayInsert: () => boolean,
    *   constants: {adapter_lists: import("editor/form/adapter_lists").AdapterList[], computed_controls: string[], references: string[], region_masks: string[]}}} options
    */
-  constructor(form, { tasks, engines, adapters, plan, limits, constants, currentMask, mayInsert, onInsertMove, onInsertChosen, onChange }) {
+  constructor(form, { tasks, detail, engines, adapters, plan, limits, constants, currentMask, mayInsert, onInsertMove, onInsertChosen, onChange }) {
     this.#form = form
     this.#tasks = tasks
+    this.#detail = detail
     this.#inputs = [.../** @type {NodeListOf<Input>} */ (form.querySelectorAll("[data-setting]"))]
     this.#engines = engines
     this.#adapters = adapters
@@ -143,6 +145,7 @@ export class SettingsForm {
     const moderation = this.#form.safety_checker_type?.value
     return {
       ...Object.fromEntries(filled),
+      ...this.#detail.fields,
       task: this.#tasks.current,
       engine: this.#form.engine.value,
       model: this.#modelOf(this.#plan.latest.engine) ?? null,
@@ -218,7 +221,9 @@ export class SettingsForm {
    *  @param {object} request with Settings, and what else a generation has */
   async fill(request) {
     const requested = this.#adapterLists.inRows(/** @type {Settings} */ (request))
+    this.#detail.fill(/** @type {import("editor/form/detail").Fields} */ (requested))
     this.#tasks.current = taskOf(requested)
+    this.#tasks.refresh()
     this.#isFilling = true // the form is not whole yet
     this.#regions.fill(requested.regions ?? [])
     try {

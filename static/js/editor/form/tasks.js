@@ -27,7 +27,7 @@ export const TASKS = Object.freeze({
     mark: gettext("Drag an edge outward, or choose a size under Options."),
     markByTouch: gettext("Drag an edge outward, or choose a size under Options."),
   },
-  enlarge: { button: gettext("Enlarge"), placeholder: "", mark: "", markByTouch: "" },
+  enlarge: { button: gettext("Enlarge"), placeholder: gettext("What does the photo show? (may stay empty)"), mark: "", markByTouch: "" },
 })
 
 /** The task of a request that does not name it, by what it asks for. @param {Record<string, unknown>} request @returns {Task} */
@@ -42,17 +42,19 @@ export class Tasks {
   #list
   #form
   #canReplace
+  #detail
   #onChange
 
   /** `list` holds a radio button for each task, `form` shows the chosen one in data-task; `canReplace`: whether a model is
    *  installed that reads prompts. `onChange(task)` is called when it is another one, `onChoose(task)` when the person has
    *  chosen one.
-   *  @param {{list: HTMLElement, form: import("editor/form/settings_form").Form, canReplace: boolean}} parts
+   *  @param {{list: HTMLElement, form: import("editor/form/settings_form").Form, canReplace: boolean, detail: import("editor/form/detail").Detail}} parts
    *  @param {{onChange: (task: Task) => void, onChoose: (task: Task) => void}} listeners */
-  constructor({ list, form, canReplace }, { onChange, onChoose }) {
+  constructor({ list, form, canReplace, detail }, { onChange, onChoose }) {
     this.#list = list
     this.#form = form
     this.#canReplace = canReplace
+    this.#detail = detail
     this.#onChange = onChange
     for (const radio of this.#radios) {
       radio.addEventListener("change", () => {
@@ -74,6 +76,11 @@ export class Tasks {
     this.#onChange(task)
   }
 
+  /** Shows the fields of the task again: detail was turned on or off. */
+  refresh() {
+    this.#show(this.current)
+  }
+
   /** @param {Task} task */
   #show(task) {
     this.#form.dataset.task = task
@@ -81,7 +88,8 @@ export class Tasks {
     const { prompt } = this.#form.elements
     prompt.placeholder = TASKS[task].placeholder
     const field = /** @type {HTMLElement} */ (prompt.closest(".field"))
-    field.hidden = task === "remove" || task === "enlarge" || !this.#canReplace
+    field.hidden = !this.readsPrompt
+    this.#detail.show(task === "enlarge")
     const scale = /** @type {HTMLElement} */ (document.getElementById("scale-field"))
     scale.hidden = task !== "enlarge"
   }
@@ -93,7 +101,7 @@ export class Tasks {
 
   /** The prompt is read in this task. */
   get readsPrompt() {
-    return (this.current === "replace" || this.current === "extend") && this.#canReplace
+    return this.#canReplace && (this.current === "enlarge" ? this.#detail.isOn : this.current !== "remove")
   }
 
   /** Only a model could do this, and there is none. */
