@@ -10,6 +10,7 @@ from accounts.models import User
 from inpainting.generations import history
 from inpainting.models import (
     Batch,
+    BatchItem,
     Retention,
     Share,
     Stack,
@@ -44,9 +45,15 @@ def batches_of(user: User) -> Any:
 
 def batch_record(batch: Batch) -> dict[str, Any]:
     items = [
-        {"name": item.name, "generation": item.generation_id, "refusal": item.refusal} for item in batch.items.all()
+        {"name": item.name, "generation": item.generation_id, "refusal": refusal_record(item)}
+        for item in batch.items.all()
     ]
     return {"id": batch.pk, "created_at": batch.created_at, "items": items}
+
+
+def refusal_record(item: BatchItem) -> dict[str, Any] | None:
+    """The refusal in English, without what its translations are made of."""
+    return item.refusal and {name: value for name, value in item.refusal.items() if name != "sentences"}
 
 
 def stack_record(stack: Stack) -> dict[str, Any]:
