@@ -153,6 +153,8 @@ ROWS = [
     Row("generations/<uuid:pk>/", "/generations/{generation}/", PAGE),
     Row("batches/<uuid:pk>/", "/batches/{batch}/", PAGE),
     Row("generations/<uuid:pk>/share/", "/generations/{generation}/share/", PAGE_ACTION, method="POST"),
+    Row("stacks/<uuid:pk>/share/", "/stacks/{stack}/share/", PAGE),
+    Row("stacks/<uuid:pk>/share/", "/stacks/{stack}/share/", PAGE_ACTION, method="POST"),
     Row("shares/<uuid:pk>/revoke/", "/shares/{share}/revoke/", PAGE_ACTION, method="POST"),
     *(
         Row(f"shared/<str:token>/{part}", f"/shared/{{shared}}/{part}", LINK)

@@ -32,6 +32,8 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON
     inpainting_share,
     inpainting_sourceimage,
     inpainting_stack,
+    inpainting_stackshare,
+    inpainting_stackshare_generations,
     inpainting_stackstep,
     inpainting_stepmask,
     inpainting_undeletedfile,

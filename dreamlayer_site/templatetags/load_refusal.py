@@ -6,6 +6,7 @@ from django import template
 
 from inpainting.models import InferenceModel, Lora
 from inpainting.networks.interrupted_loads import is_refused, refusal
+from inpainting.translation import translated
 
 register = template.Library()
 
@@ -13,4 +14,4 @@ register = template.Library()
 @register.filter
 def load_refusal(model: InferenceModel | Lora) -> str:
     path = model.weights if isinstance(model, InferenceModel) else model.path
-    return refusal(model.label) if is_refused(model.slug, path) else ""
+    return translated(refusal(model.label)) if is_refused(model.slug, path) else ""

@@ -21,6 +21,7 @@ from inpainting.models import (
     Generation,
     LedgerEntry,
     OwnerTotals,
+    StackShare,
     StackStep,
     StepMask,
     UploadedImage,
@@ -42,6 +43,8 @@ DRAFT_IMAGES = 500
 """Limit on the images that a user uploaded for drafts and batches: each selected object is one."""
 STEP_MASKS = 1000
 """Limit on the masks by which a user painted steps back."""
+STACK_SHARES = 500
+"""Limit on the links of a user to images of a photo's steps."""
 KEPT_STEPS = 10_000
 """Limit on the steps of all photos of a user that are stored."""
 
@@ -173,7 +176,7 @@ def spend_webhook(owner: Any) -> None:
     LedgerEntry.objects.create(owner=owner, act=Act.WEBHOOK)
 
 
-def check_upload(image: UploadedImage | DraftImage | StepMask) -> None:
+def check_upload(image: UploadedImage | DraftImage | StepMask | StackShare) -> None:
     """Check the limits on stored images, in the transaction that saves this one. Raises LimitReached."""
     owner = get_user_model().reference(image.owner_id)
     lock_owner(owner)
@@ -181,6 +184,8 @@ def check_upload(image: UploadedImage | DraftImage | StepMask) -> None:
         count, limit, what = DraftImage.objects.filter(owner=owner).count(), DRAFT_IMAGES, sentence("draft images")
     elif isinstance(image, StepMask):
         count, limit, what = StepMask.objects.filter(owner=owner).count(), STEP_MASKS, sentence("steps painted back")
+    elif isinstance(image, StackShare):
+        count, limit, what = StackShare.objects.filter(owner=owner).count(), STACK_SHARES, sentence("links to steps")
     else:
         is_upload = image.found is None
         count = UploadedImage.objects.filter(owner=owner, found__isnull=is_upload).count()

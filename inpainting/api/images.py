@@ -78,7 +78,7 @@ class ImageRole:
         self, sent: SentImage, problem: str, code: str, *, limit: int | None = None, actual: int | None = None
     ) -> InvalidImage:
         return InvalidImage(
-            f"{self.error_prefix}: {problem}",
+            sentence("{name}: {problem}", name=self.error_prefix, problem=problem),
             code=f"{self.code_prefix}_{code}",
             field=sent.field,
             limit=limit,
@@ -144,7 +144,7 @@ def decode_sent(sent: SentImage, data: bytes, role: ImageRole, *, is_own: bool =
             return decode_image(data, field=sent.field, limits=replace(image_limits(), is_own_file=is_own))
     except InvalidImage as error:
         raise InvalidImage(
-            f"{role.error_prefix}: {error.message}",
+            sentence("{name}: {problem}", name=role.error_prefix, problem=error.message),
             code=error.code,
             field=sent.field,
             limit=error.limit,

@@ -180,10 +180,13 @@ class ModelSpec:
         check_slug(self.slug)
         if (self.control is not None) != (self.kind is Kind.CONTROLNET):
             raise InvalidRequest(
-                f"A ControlNet, and no other model, has a kind of control image: {', '.join(ControlImageKind)}."
+                sentence(
+                    "A ControlNet, and no other model, has a kind of control image: {kinds}.",
+                    kinds=", ".join(ControlImageKind),
+                )
             )
         if self.revision and not re.match(REVISION, self.revision):
-            raise InvalidRequest("A revision is a whole commit hash of 40 characters.", field="revision")
+            raise InvalidRequest(sentence("A revision is a whole commit hash of 40 characters."), field="revision")
         for name in ("steps", "guidance_scale", "strength", "width", "height"):
             check_range(name, getattr(self, name), *RANGES[name])
         if self.kind is Kind.CHECKPOINT:

@@ -38,6 +38,17 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
     Raises CommandError for paths, and InvalidRequest for settings, that cannot be painted.
     """
     image, mask = options["image"], options["mask"]
+    make, extension = build_maker(options, warn)
+    paint = folder_jobs if image.is_dir() else single_job
+    return paint(image, mask, options["out"], make, extension)
+
+
+def build_maker(options: Mapping[str, Any], warn: Callable[[str], None]) -> tuple[MakeJob, str]:
+    """Return what makes the job of an image with the settings of a command line, and the extension of the results.
+
+    Raises as `build_jobs` does.
+    """
+    image, mask = options["image"], options["mask"]
     conditioning = {name: options[name] for name in CONDITIONING_IMAGES if options.get(name) is not None}
     for path in (image, mask, *conditioning.values()):
         if path is not None and not path.exists():
@@ -61,8 +72,7 @@ def build_jobs(options: Mapping[str, Any], warn: Callable[[str], None]) -> list[
         images = {name: conditioning_image_path(photo, path, name) for name, path in conditioning.items()}
         return common(photo, mask_file, result, conditioning_images=images)
 
-    paint = folder_jobs if image.is_dir() else single_job
-    return paint(image, mask, options["out"], make, EXTENSIONS[plan.settings.output_format])
+    return make, EXTENSIONS[plan.settings.output_format]
 
 
 def output_format(options: Mapping[str, Any]) -> str:
@@ -103,23 +113,32 @@ def single_job(image: Path, mask: Path | None, out: Path, make: MakeJob, extensi
     out: the file to write, or a folder for it.
     """
     if out.is_dir():
-        out = out / f"{image.stem}.{extension}"
+        out = result_path(image, out, extension)
     return [make(image, None if mask is None else mask_path(image, mask), out)]
 
 
 def folder_jobs(images: Path, masks: Path | None, out: Path, make: MakeJob, extension: str) -> list[FileJob]:
     """Return a job for each image in the folder. Makes the folder `out`."""
     jobs = [
-        make(image, None if masks is None else mask_path(image, masks), out / f"{image.stem}.{extension}")
+        make(image, None if masks is None else mask_path(image, masks), result_path(image, out, extension))
         for image in images_in(images)
     ]
     if not jobs:
         raise CommandError("\n".join([f"There is no image in {images}.", *list_passed_over(images, [out])]))
     check_results_differ(jobs)
+    make_folder(images, masks, out)
+    return jobs
+
+
+def result_path(image: Path, out: Path, extension: str) -> Path:
+    return out / f"{image.stem}.{extension}"
+
+
+def make_folder(images: Path, masks: Path | None, out: Path) -> None:
+    """Make the folder of the results. Raises CommandError where it is one of the others."""
     if out.resolve() in {path.resolve() for path in (images, masks) if path is not None}:
         raise CommandError("The results need a folder of their own.")
     out.mkdir(parents=True, exist_ok=True)
-    return jobs
 
 
 def check_results_differ(jobs: Iterable[FileJob]) -> None:

@@ -51,7 +51,7 @@ class Counted:
 def counted(vendor: str) -> list[Counted]:
     """Return what is counted, with the SQL of a database: "sqlite" or "postgresql"."""
     size = {"stored_bytes": "{row}.byte_count"}
-    owned = ("SourceImage", "Mask", "ReferenceImage", "UploadedImage", "DraftImage", "StepMask", "Analysis")
+    owned = ("SourceImage", "Mask", "ReferenceImage", "UploadedImage", "DraftImage", "StepMask", "StackShare")
     sizes = ("byte_count", "hidden_byte_count", "copy_byte_count")
     all_sizes = {"stored_bytes": " + ".join(f"{{row}}.{name}" for name in sizes)}
     listed = "{row}.deleted_at IS NULL AND {row}.verdict <> 'removed'"
@@ -68,7 +68,7 @@ def counted(vendor: str) -> list[Counted]:
     }
     changing = ("owner_id", "status", "verdict", "deleted_at", "started_at", "finished_at")
     return [
-        *(Counted(model, OWN, size, ("owner_id", "byte_count")) for model in owned),
+        *(Counted(model, OWN, size, ("owner_id", "byte_count")) for model in (*owned, "Analysis")),
         Counted("AnalysisMask", owner_of("analysis"), size, ("byte_count",)),
         Counted("GeneratedImage", owner_of("generation"), all_sizes, sizes),
         Counted("Generation", OWN, generation, changing),

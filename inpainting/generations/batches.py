@@ -17,7 +17,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core.adapter_uses import INSERT
 from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.request import InpaintRequest
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import parts_of, restored, sentence
 from inpainting.engines.conditioning_images import ignored_images
 from inpainting.engines.inserting import plan_insert
 from inpainting.engines.plan import plan_images
@@ -34,6 +34,7 @@ from inpainting.models import Batch, BatchItem, GeneratedImage, Generation, Stat
 from inpainting.models.batch import DELETED, REFUSED
 from inpainting.models.generation_request import JOINED_IMAGES, SharedImages
 from inpainting.planning import planner
+from inpainting.translation import translated
 
 LIVE = (Status.QUEUED, Status.RUNNING)
 RETRIED = (Status.FAILED, Status.CANCELLED)
@@ -169,15 +170,21 @@ def save_until_limit(waiting: dict[int, Generation], allowance: Allowance) -> di
 def save_item(item: BatchItem, batch: Batch, refusal: InvalidRequest | None) -> None:
     item.batch = batch
     if refusal is not None:
-        item.generation, item.refusal = None, error_details(refusal)
+        item.generation, item.refusal = None, {**error_details(refusal), "sentences": parts_of([refusal.message])}
     item.save(force_insert=True)
 
 
 def error_details(error: PaintingError) -> dict[str, Any]:
-    """An error as a dict to store and to send: message, code, and the details that it has."""
+    """An error as a dict to store: message, code, and the details that it has."""
     details = {"field": error.field, "limit": error.limit, "actual": error.actual}
     known = {name: value for name, value in details.items() if value is not None}
     return {"message": error.message, "code": error.code, **known}
+
+
+def shown_details(details: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored error as a dict to send, with its message in the language of the response."""
+    shown = {name: value for name, value in details.items() if name != "sentences"}
+    return {**shown, "message": translated(restored(details["message"], details.get("sentences")))}
 
 
 def cancel(batch: Batch) -> bool:

@@ -21,6 +21,7 @@ from inpainting.models import (
     ReferenceImage,
     SourceImage,
     Stack,
+    StackShare,
     StepMask,
     UploadedImage,
 )
@@ -59,6 +60,7 @@ def delete_ended(pk: UUID) -> bool:
             return False
         references = [image.pk for image in generation.references.values()]
         stacks = list(generation.stack_steps.values_list("stack", flat=True))
+        generation.stack_shares.all().delete()  # links to what it is a step of
         generation.delete()
         Stack.objects.filter(pk__in=stacks, steps=None).delete()
         SourceImage.objects.filter(pk=generation.source_id, generations=None).delete()
@@ -96,6 +98,7 @@ def delete_all_of_user(user: Any) -> int:
         Mask.objects.filter(owner=user, generations=None).delete()
         ReferenceImage.objects.unused().filter(owner=user).delete()
         UploadedImage.objects.filter(owner=user).delete()
+        StackShare.objects.filter(owner=user).delete()
         Stack.objects.filter(owner=user).delete()
         StepMask.objects.filter(owner=user).delete()
         drafts.empty(user)

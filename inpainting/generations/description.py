@@ -10,6 +10,7 @@ from django.urls import reverse
 from inpainting.core.sentences import restored
 from inpainting.core.setting import UPSCALE
 from inpainting.core.settings_table import DEFAULT_STRENGTH, PUBLIC_NAMES, public_names
+from inpainting.engines.inserting import has_placed_insert
 from inpainting.models import GeneratedImage, Generation
 from inpainting.translation import translated
 
@@ -124,3 +125,15 @@ def preview_url(generation: Generation, name: str) -> str | None:
 def image_url(image: GeneratedImage) -> str:
     """The owner's link to a result."""
     return reverse("generation-image", args=[image.generation_id, image.index])
+
+
+def verb_of(generation: Generation) -> str:
+    """Return what was done to the photo: "Inserted", "Painted", "Removed", "Extended" or "Enlarged"."""
+    if generation.enlarged_to is not None:
+        return "Enlarged"
+    if generation.placement:
+        return "Extended"
+    if has_placed_insert(generation.settings, generation.ignored):
+        return "Inserted"
+    has_prompt = generation.prompt or generation.settings.get("regions")
+    return "Painted" if has_prompt and "prompt" not in generation.ignored else "Removed"

@@ -14,7 +14,7 @@ from accounts.models import User
 from accounts.overview import account_record
 from inpainting.generations import drafts, history
 from inpainting.generations.description import metadata
-from inpainting.generations.export_records import records_beside_generations, stack_record
+from inpainting.generations.export_records import records_beside_generations, stack_record, stack_shares_of
 from inpainting.media.archives import Archive, Member, safe_stem
 from inpainting.models import DraftImage, Generation, Stack, StepMask, UploadedImage
 
@@ -94,12 +94,14 @@ def record_of(generation: Generation, contents: Contents) -> dict[str, Any]:
 
 
 def add_stacks(user: User, contents: Contents) -> None:
-    """Add the steps of photos that were changed, and where they are painted back."""
+    """Add the steps of photos that were changed, where they are painted back, and what of them is shared."""
     stacks = Stack.objects.filter(owner=user).prefetch_related("steps").order_by("created_at", "pk")
     if stacks:
         contents.add_json("stacks.json", [stack_record(stack) for stack in stacks])
     for mask in StepMask.objects.filter(owner=user).order_by("created_at", "pk"):
         contents.add(f"step-masks/{mask.pk}.png", mask.file)
+    for shared in stack_shares_of(user):
+        contents.add(f"shared/{shared.pk}.png", shared.file)
 
 
 def add_draft(user: User, contents: Contents) -> None:

@@ -8,7 +8,18 @@ from django.forms.models import model_to_dict
 
 from accounts.models import User
 from inpainting.generations import history
-from inpainting.models import Batch, Retention, Share, Stack, StackStep, UserLimits, WebhookDelivery, WebhookSecret
+from inpainting.models import (
+    Batch,
+    BatchItem,
+    Retention,
+    Share,
+    Stack,
+    StackShare,
+    StackStep,
+    UserLimits,
+    WebhookDelivery,
+    WebhookSecret,
+)
 
 
 def records_beside_generations(user: User) -> dict[str, Any]:
@@ -22,6 +33,7 @@ def records_beside_generations(user: User) -> dict[str, Any]:
         ],
         "batches": [batch_record(batch) for batch in batches_of(user)],
         "shares": [share_record(share) for share in shares_of(user)],
+        "stack_shares": [stack_share_record(share) for share in stack_shares_of(user)],
         "webhook_deliveries": [delivery_record(delivery) for delivery in deliveries_of(user)],
         "webhook_secrets": list(WebhookSecret.objects.filter(owner=user).order_by("pk").values("created_at")),
     }
@@ -33,9 +45,15 @@ def batches_of(user: User) -> Any:
 
 def batch_record(batch: Batch) -> dict[str, Any]:
     items = [
-        {"name": item.name, "generation": item.generation_id, "refusal": item.refusal} for item in batch.items.all()
+        {"name": item.name, "generation": item.generation_id, "refusal": refusal_record(item)}
+        for item in batch.items.all()
     ]
     return {"id": batch.pk, "created_at": batch.created_at, "items": items}
+
+
+def refusal_record(item: BatchItem) -> dict[str, Any] | None:
+    """The refusal in English, without what its translations are made of."""
+    return item.refusal and {name: value for name, value in item.refusal.items() if name != "sentences"}
 
 
 def stack_record(stack: Stack) -> dict[str, Any]:
@@ -60,6 +78,21 @@ def share_record(share: Share) -> dict[str, Any]:
     return {
         "generation": share.image.generation_id,
         "image": share.image.index,
+        "created_at": share.created_at,
+        "expires_at": share.expires_at,
+    }
+
+
+def stack_shares_of(user: User) -> list[StackShare]:
+    """Those that are usable: others show what an administrator removed."""
+    return [share for share in StackShare.objects.filter(owner=user).order_by("created_at", "pk") if share.is_usable]
+
+
+def stack_share_record(share: StackShare) -> dict[str, Any]:
+    return {
+        "id": share.pk,
+        "stack": share.stack_id,
+        "name": share.name,
         "created_at": share.created_at,
         "expires_at": share.expires_at,
     }

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Count, Prefetch, QuerySet
 
 from inpainting.core.errors import PaintingError
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import Queue
 from inpainting.models import GeneratedImage, Generation, OwnerTotals, Status, Verdict
 from inpainting.models.generation_request import JOINED_IMAGES
@@ -20,8 +21,11 @@ class GenerationRemoved(PaintingError):
     default_code = "generation_removed"
 
     def __init__(self, generation: Generation) -> None:
-        reason = f": {generation.review_note}" if generation.review_note else "."
-        super().__init__(f"An administrator removed this generation{reason}")
+        super().__init__(
+            sentence("An administrator removed this generation: {reason}", reason=generation.review_note)
+            if generation.review_note
+            else sentence("An administrator removed this generation.")
+        )
         self.generation = generation
 
 

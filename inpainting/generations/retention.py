@@ -28,6 +28,7 @@ from inpainting.models import (
     PeriodicJob,
     Retention,
     Share,
+    StackShare,
     UploadedImage,
     WebhookDelivery,
     WebhookPause,
@@ -82,7 +83,7 @@ def sweep(now: datetime, *, at_most: int = MAX_DELETED_PER_SWEEP) -> bool:
     deleted += sum(delete_ended(pk) for pk in expired.values_list("pk", flat=True)[:at_most])
     is_done = deleted < at_most
     ended = Analysis.objects.filter(status__in=ENDED, expires_at__lt=now)
-    for rows in (ended, UploadedImage.objects.filter(expires_at__lt=now), Share.objects.filter(expires_at__lt=now)):
+    for rows in (ended, *(model.objects.filter(expires_at__lt=now) for model in (UploadedImage, Share, StackShare))):
         keys = list(rows.order_by("expires_at").values_list("pk", flat=True)[:at_most])
         rows.model._default_manager.filter(pk__in=keys).delete()
         is_done = is_done and len(keys) < at_most

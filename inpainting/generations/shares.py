@@ -1,4 +1,4 @@
-"""Share one result by a link, and revoke it."""
+"""Share one result by a link; find and revoke links, those of `stack_shares` too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from uuid import UUID
 from django.core import signing
 from django.utils import timezone
 
-from inpainting.models import GeneratedImage, Share
+from inpainting.models import GeneratedImage, Share, StackShare
 
 SIGNER = signing.Signer(salt="dreamlayer.share", sep=".")
 DAYS = (1, 7, 30, 90)
@@ -26,18 +26,20 @@ def share(
     )
 
 
-def token(shared: Share) -> str:
+def token(shared: Share | StackShare) -> str:
     """The part of the link that cannot be guessed."""
     return SIGNER.sign(shared.pk.hex)
 
 
-def find(token: str) -> Share | None:
-    """The share of a link. None if the link was altered, has expired or was revoked, or the result is gone."""
+def find(token: str) -> Share | StackShare | None:
+    """The share of a link. None if the link was altered, has expired or was revoked, or the image is gone."""
     try:
         pk = UUID(SIGNER.unsign(token))
     except (signing.BadSignature, ValueError):
         return None
+    shared: Share | StackShare | None
     shared = Share.objects.select_related("image__generation__source").filter(pk=pk).first()
+    shared = shared or StackShare.objects.select_related("source").filter(pk=pk).first()
     return shared if shared is not None and shared.is_usable else None
 
 
@@ -47,9 +49,11 @@ def find_of_generation(generation: Any) -> list[Share]:
     return list(shares.select_related("image__generation").order_by("-created_at"))
 
 
-def revoke(user: Any, pk: UUID) -> Share | None:
+def revoke(user: Any, pk: UUID) -> Share | StackShare | None:
     """Delete a share of the user's; its link ends at once. None if there is no such share."""
+    shared: Share | StackShare | None
     shared = Share.objects.select_related("image").filter(pk=pk, image__generation__owner=user).first()
+    shared = shared or StackShare.objects.filter(pk=pk, owner=user).first()
     if shared is not None:
-        Share.objects.filter(pk=pk).delete()
+        type(shared).objects.filter(pk=pk).delete()
     return shared

@@ -241,7 +241,9 @@ def store(user: Any, generation: Generation, image: int = 0) -> PhotoStack:
     Raises InvalidRequest for a generation that failed or was cancelled, and see `check`.
     """
     if generation.status in ENDED and generation.status != Status.SUCCEEDED:
-        raise invalid("generation", f"This generation has no result: it is {generation.status}.")
+        raise invalid(
+            "generation", sentence("This generation has no result: it is {status}.", status=generation.status)
+        )
     with transaction.atomic():
         lock_owner(user)
         found = ending_in(user, generation, image)
@@ -308,15 +310,19 @@ def check(steps: Sequence[Step]) -> None:
     `step_changes_size` for one that is hidden or painted back although later steps have its size, and
     `too_many_megapixels`."""
     if len(steps) > MAX_STEPS:
-        raise invalid("steps", f"A photo has at most {MAX_STEPS} steps, got {len(steps)}.")
+        message = sentence("A photo has at most {most} steps, got {count}.", most=MAX_STEPS, count=len(steps))
+        raise invalid("steps", message)
     if len({step.generation.pk for step in steps}) < len(steps):
-        raise invalid("steps", "A generation is a step once.")
+        raise invalid("steps", sentence("A generation is a step once."))
     size = steps[0].made_on_size if steps else None
     hidden_at = None  # the lowest hidden step that changes the size
     for place, step in enumerate(steps):
         if step.result is None and step.generation.status == Status.SUCCEEDED:
             count = step.generation.images.count()
-            raise invalid(f"steps[{place}].image", f"The generation has {count} results, from 0; got {step.image}.")
+            message = sentence(
+                "The generation has {count} results, from 0; got {number}.", count=count, number=step.image
+            )
+            raise invalid(f"steps[{place}].image", message)
         if step.made_on_size != size:
             message = sentence(
                 "Step {number} was made on an image of {made_on_size}; what lies beneath it is {size}.",
@@ -355,7 +361,7 @@ def check_painted_back(step: Step, place: int) -> None:
         raise invalid(field, message, code="mask_size_mismatch")
 
 
-def invalid(field: str, message: str, *, code: str = "field_invalid") -> InvalidRequest:
+def invalid(field: str, message: Sentence, *, code: str = "field_invalid") -> InvalidRequest:
     return InvalidRequest(message, code=code, field=field)
 
 

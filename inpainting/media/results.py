@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import sha256
+from typing import Any
 
 from django.conf import settings
 from django.core.files.base import ContentFile
@@ -20,7 +22,7 @@ from inpainting.media.conversions import converting
 from inpainting.media.files import ImageGone
 from inpainting.media.signing import sign
 from inpainting.media.source_credentials import stored_credentials
-from inpainting.models import GeneratedImage
+from inpainting.models import GeneratedImage, SourceImage, StackShare
 from inpainting.models.images import SOURCE_CREDENTIALS, StoredImage
 from inpainting.upscalers.registry import upscalers
 
@@ -69,10 +71,29 @@ def result_with_settings(
             kept = replace(pixels.metadata, digital_source_type=source_type)
             quality = image.report["copy"]["quality"] if image.format == format else default_quality(kept)
             data = encode_copy(pixels, format, quality, comment=texts.get(SETTINGS_TEXT, ""), metadata=kept).data
-    if provenance:  # after the conversion: others shall not wait for the server of time stamps
-        data = sign(data, format, provenance)
-        variant = sha256(data).hexdigest()
+    if provenance:
+        return signed(image, data, format, provenance)
     return ContentFile(data, name=f"{image.file.name}.{variant}.{EXTENSIONS[format]}")
+
+
+def shared_stack_file(shared: StackShare, *, is_signed: bool) -> FieldFile | ContentFile:
+    """Return the shared image of a photo's steps as PNG. Raises as `file_in_format` does.
+
+    is_signed: see `result_with_settings`.
+    """
+    if not is_signed:
+        return shared.file
+    with converting():
+        provenance, png = provenance_of_stack(shared), shared.read_bytes()
+        data = replace_png_texts(png, None, packet=packet_of_png(png, provenance.source_type.address))
+    return signed(shared, data, PNG, provenance)
+
+
+def signed(image: StoredImage, data: bytes, format: str, provenance: Provenance) -> ContentFile:
+    """Return a file with Content Credentials. Call it after the conversion: others shall not wait for the server of
+    time stamps."""
+    data = sign(data, format, provenance)
+    return ContentFile(data, name=f"{image.file.name}.{sha256(data).hexdigest()}.{EXTENSIONS[format]}")
 
 
 def packet_of_png(png: bytes, source_type: str) -> bytes:
@@ -95,16 +116,34 @@ def provenance_of(image: GeneratedImage) -> Provenance:
     )
 
 
+def provenance_of_stack(shared: StackShare) -> Provenance:
+    """Return the origin of the shared image of a photo's steps, with the photo that they were made from."""
+    report = shared.report
+    return Provenance(
+        source_type=DigitalSourceType(report["source_type"]),
+        is_enlarged=report["verbs"] == ["Enlarged"],
+        coverage=report["coverage"],
+        engine=report["engine"],
+        model=report["model"],
+        source_sha256=shared.source.sha256,
+        source_credentials=source_credentials(report, shared.source, keeps_manifests=report["keeps_manifests"]),
+    )
+
+
 def source_credentials_of(image: GeneratedImage) -> SourceCredentials | None:
     """Return the Content Credentials that the source image had; with its manifests where they are kept."""
-    is_valid = image.report.get(SOURCE_CREDENTIALS)
+    generation = image.generation
+    keeps_manifests = generation.settings.get("keep_metadata") is not None
+    return source_credentials(image.report, generation.source, keeps_manifests=keeps_manifests)
+
+
+def source_credentials(
+    report: Mapping[str, Any], source: SourceImage, *, keeps_manifests: bool
+) -> SourceCredentials | None:
+    is_valid = report.get(SOURCE_CREDENTIALS)
     if is_valid is None:
         return None
-    generation = image.generation
-    kept = None
-    if generation.settings.get("keep_metadata") is not None:
-        kept = stored_credentials(generation.source.read_bytes())
-    return kept or SourceCredentials(is_valid)
+    return (stored_credentials(source.read_bytes()) if keeps_manifests else None) or SourceCredentials(is_valid)
 
 
 def source_type_of(image: GeneratedImage) -> DigitalSourceType:
@@ -119,10 +158,14 @@ def source_type_of(image: GeneratedImage) -> DigitalSourceType:
     return DigitalSourceType.GENERATED if is_from_noise and is_whole else DigitalSourceType.COMPOSITE
 
 
-def is_signed_in_pages(image: GeneratedImage) -> bool:
+def is_signed_in_pages(image: GeneratedImage | StackShare) -> bool:
     """Return whether downloads from pages have Content Credentials: those of results of trained networks, unless the
     site has turned that off."""
-    return settings.CONTENT_CREDENTIALS and source_type_of(image).is_of_network
+    if isinstance(image, StackShare):
+        source_type = DigitalSourceType(image.report["source_type"])
+    else:
+        source_type = source_type_of(image)
+    return settings.CONTENT_CREDENTIALS and source_type.is_of_network
 
 
 def result_bytes(image: GeneratedImage, format: str = "") -> bytes:

@@ -18,7 +18,7 @@ from inpainting.models.queued_work import Status
 from inpainting.models.retention import Retention
 from inpainting.models.review import Verdict
 from inpainting.models.service_options import ServiceOptions
-from inpainting.models.share import Share
+from inpainting.models.share import Share, StackShare
 from inpainting.models.stack import Stack, StackStep, StepMask
 from inpainting.models.undeleted_file import UndeletedFile
 from inpainting.models.webhook_delivery import (
@@ -58,6 +58,7 @@ __all__ = [
     "Share",
     "SourceImage",
     "Stack",
+    "StackShare",
     "StackStep",
     "Status",
     "StepMask",

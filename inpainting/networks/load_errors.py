@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 from inpainting.core.errors import EngineFailed
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import Sentence, sentence
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,17 @@ def without_places(text: str, path: Path | None) -> str:
 
     path: the model's file or folder.
     """
+    if isinstance(text, Sentence):
+        values = {name: value_without_places(value, path) for name, value in text.values.items()}
+        return Sentence(text.template, text.many, values, text.context)
     folders = [] if path is None else [f"{place.parent}/" for place in (path, path.resolve())]
     for folder in sorted(folders, key=len, reverse=True):
         text = text.replace(folder, "")
     return PLACE.sub("", text)
+
+
+def value_without_places(value: Any, path: Path | None) -> Any:
+    """Return a value of a sentence as `without_places` does; a number as it is."""
+    if isinstance(value, int | float):
+        return value
+    return without_places(value if isinstance(value, str) else str(value), path)

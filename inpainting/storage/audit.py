@@ -22,6 +22,7 @@ from inpainting.models import (
     Mask,
     ReferenceImage,
     SourceImage,
+    StackShare,
     StepMask,
     UploadedImage,
 )
@@ -29,7 +30,8 @@ from inpainting.models.images import StoredImage
 
 CHUNK_BYTES = 2**20
 MODELS: tuple[type[StoredImage], ...] = (
-    *(SourceImage, Mask, ReferenceImage, GeneratedImage, UploadedImage, DraftImage, StepMask, Analysis, AnalysisMask),
+    *(SourceImage, Mask, ReferenceImage, GeneratedImage, UploadedImage, DraftImage, StepMask, StackShare, Analysis),
+    AnalysisMask,
 )
 
 

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
 from inpainting.generations import batches
+from inpainting.generations.batches import shown_details
 from inpainting.generations.description import message_of
 from inpainting.models import BatchItem, Status
 from inpainting.models.batch import REFUSED
@@ -61,7 +62,7 @@ def row_of(item: BatchItem) -> dict[str, Any]:
         route = "generation-image-thumbnail" if image is not None else "generation-source-thumbnail"
         thumbnail = reverse(route, args=[generation.pk, *([] if image is None else [image.index])])
     error = (
-        item.refusal["message"]
+        shown_details(item.refusal)["message"]
         if item.refusal
         else message_of(generation, generation.error_message)
         if generation

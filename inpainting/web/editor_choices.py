@@ -80,6 +80,9 @@ def choices() -> dict[str, Any]:
         "hidden_sentence": HIDDEN_SENTENCE,
         "plan": describe_plan(PaintSettings(), catalog),
         "words_segmenter": words_segmenter(),
+        "objects_are_rough": not any(
+            segmenter.name not in segmenters.segmenters() for segmenter in segmenters.usable()
+        ),
         "captioner_label": "" if (captioner := find_captioner(catalog)) is None else captioner.spec.label,
         "no_captioner": NO_MODEL,
     }

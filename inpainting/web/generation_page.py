@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
@@ -15,13 +16,12 @@ from django.views.decorators.http import require_GET
 
 from inpainting.core.adapter_uses import IMAGE_LABELS
 from inpainting.engines import registry
-from inpainting.engines.inserting import has_placed_insert
-from inpainting.generations import history, shares
-from inpainting.generations.description import image_url, input_url, measurements, message_of, metadata
+from inpainting.generations import history, shares, stack_shares
+from inpainting.generations.description import image_url, input_url, measurements, message_of, metadata, verb_of
 from inpainting.generations.edit_tree import in_tree
 from inpainting.generations.setting_rows import LABELS, setting_rows
 from inpainting.media.results import is_signed_in_pages
-from inpainting.models import Generation, Status
+from inpainting.models import Generation, Share, StackShare, Status
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.models.share import MAX_NAME_CHARACTERS
 from inpainting.translation import translated
@@ -52,18 +52,26 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
         "engine_label": translated(registry.label(generation.engine)),
         "hidden_sentence": HIDDEN_SENTENCE,
         "model_label": labels.get(generation.settings.get("model") or ""),
-        "shares": [
-            {"share": share, "index": share.image.index, "url": request.build_absolute_uri(link_of(share))}
-            for share in shares.find_of_generation(generation)
-        ],
-        "share_days": shares.DAYS,
-        "max_share_name": MAX_NAME_CHARACTERS,
+        **about_links(request, [*shares.find_of_generation(generation), *stack_shares.find_of_generation(generation)]),
     }
     return render(request, "generation.html", context)
 
 
-def link_of(shared: Any) -> str:
-    return reverse("shared", args=[shares.token(shared)])
+def about_links(request: HttpRequest, found: Iterable[Share | StackShare]) -> dict[str, Any]:
+    """Return what the templates of links and of the form for a new one read."""
+    return {
+        "shares": [
+            {
+                "share": share,
+                "of_stack": isinstance(share, StackShare),
+                "index": None if isinstance(share, StackShare) else share.image.index,
+                "url": request.build_absolute_uri(reverse("shared", args=[shares.token(share)])),
+            }
+            for share in found
+        ],
+        "share_days": shares.DAYS,
+        "max_share_name": MAX_NAME_CHARACTERS,
+    }
 
 
 def summary(generation: Generation) -> str:
@@ -80,18 +88,6 @@ def summary(generation: Generation) -> str:
     return ngettext(
         "{done}, {count} pixel outside the mask changed.", "{done}, {count} pixels outside the mask changed.", changed
     ).format(done=done, count=changed)
-
-
-def verb_of(generation: Generation) -> str:
-    """Return what was done to the photo: "Inserted", "Painted", "Removed", "Extended" or "Enlarged"."""
-    if generation.enlarged_to is not None:
-        return "Enlarged"
-    if generation.placement:
-        return "Extended"
-    if has_placed_insert(generation.settings, generation.ignored):
-        return "Inserted"
-    has_prompt = generation.prompt or generation.settings.get("regions")
-    return "Painted" if has_prompt and "prompt" not in generation.ignored else "Removed"
 
 
 DONE = {

@@ -1,4 +1,4 @@
-"""Share a result by a link, revoke the link, and the page that it opens."""
+"""Share a result or the steps of a photo by a link, revoke the link, and the page that it opens."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import SignedInRequest
-from inpainting.core.codecs.formats import EXTENSIONS
-from inpainting.generations import history, shares
+from inpainting.accounting.limits import LimitReached
+from inpainting.core.codecs.formats import EXTENSIONS, PNG
+from inpainting.core.errors import InvalidRequest
+from inpainting.generations import history, shares, stack_shares, stacks
+from inpainting.generations.description import verb_of
 from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
 from inpainting.media.previews import preview_of
-from inpainting.media.results import is_signed_in_pages, result_with_settings
-from inpainting.models import Share
+from inpainting.media.results import is_signed_in_pages, result_with_settings, shared_stack_file
+from inpainting.models import Share, StackShare
 from inpainting.models.images import SOURCE_CREDENTIALS
 from inpainting.models.share import MAX_NAME_CHARACTERS
 from inpainting.translation import translated
-from inpainting.web.generation_page import verb_of
+from inpainting.web.generation_page import about_links
 
 PUBLIC = {
     "Cache-Control": "private, no-store",
@@ -61,12 +64,21 @@ SOURCE_HAD = {
 }
 
 
-class ShareForm(forms.Form):
-    index = forms.IntegerField(min_value=0)
+WHAT_STEPS_DID = gettext_lazy("A photo that was edited in several steps with DreamLayer.")
+STEPS_CHANGED_NOTHING_ELSE = gettext_lazy(
+    "A photo that was edited in several steps with DreamLayer; nothing else was changed."
+)
+
+
+class LinkForm(forms.Form):
     name = forms.CharField(required=False, max_length=MAX_NAME_CHARACTERS)
     shows_source = forms.BooleanField(required=False)
     has_preview = forms.BooleanField(required=False)
     days = forms.TypedChoiceField(choices=[(days, str(days)) for days in shares.DAYS], coerce=int)
+
+
+class ShareForm(LinkForm):
+    index = forms.IntegerField(min_value=0)
 
 
 @require_POST
@@ -83,12 +95,42 @@ def share_result(request: SignedInRequest, pk: UUID) -> HttpResponse:
     return redirect(reverse("generation", args=[pk]) + "#share")
 
 
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def share_stack(request: SignedInRequest, pk: UUID) -> HttpResponse:
+    """Show the links to what the steps of a photo showed, and make one to what they show now."""
+    stack = stacks.find(request.user, pk)
+    if stack is None:
+        raise Http404
+    message, status = "", 200
+    if request.method == "POST":
+        form = LinkForm(request.POST)
+        try:
+            if form.is_valid():
+                stack_shares.share(request.user, stack, **form.cleaned_data)
+            return redirect(reverse("stack-share", args=[pk]))
+        except InvalidRequest as error:
+            message, status = translated(error.message), 429 if isinstance(error, LimitReached) else 400
+        except ImageUnavailable as error:
+            message, status = translated(error.message), error.status
+    context = {
+        "stack": stack,
+        "name": stack.photo.name,
+        "seen_count": len(stack.seen),
+        "message": message,
+        **about_links(request, stack_shares.find_of_stack(stack)),
+    }
+    return render(request, "share_stack.html", context, status=status)
+
+
 @require_POST
 @login_required
 def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
     shared = shares.revoke(request.user, pk)
     if shared is None:
         raise Http404
+    if isinstance(shared, StackShare):
+        return redirect(reverse("stack-share", args=[shared.stack_id]))
     return redirect(reverse("generation", args=[shared.image.generation_id]) + "#share")
 
 
@@ -102,6 +144,7 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
         preview = reverse("shared-preview", args=[token])
         context = {
             "share": shared,
+            "of_stack": isinstance(shared, StackShare),
             "image": shared.image,
             "token": token,
             "sentence": sentence_about(shared),
@@ -115,15 +158,22 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
     return response
 
 
-def sentence_about(shared: Share) -> str:
+def sentence_about(shared: Share | StackShare) -> str:
     """Return what a shared image is, for somebody who knows nothing about it."""
-    verb = verb_of(shared.image.generation)
-    if verb == "Enlarged" or shared.image.outside_mask_changed_pixels:
+    if isinstance(shared, StackShare):
+        verbs, is_rest_as_it_was = shared.report["verbs"], shared.report["changes_nothing_else"]
+    else:
+        verbs, is_rest_as_it_was = [verb_of(shared.image.generation)], not shared.image.outside_mask_changed_pixels
+    is_rest_as_it_was = is_rest_as_it_was and "Enlarged" not in verbs
+    if len(verbs) > 1:
+        return str(STEPS_CHANGED_NOTHING_ELSE if is_rest_as_it_was else WHAT_STEPS_DID)
+    [verb] = verbs
+    if not is_rest_as_it_was:
         return str(WHAT_WAS_DONE[verb])
     return str(NOTHING_ELSE_WAS_CHANGED[verb])
 
 
-def about_source(shared: Share) -> str:
+def about_source(shared: Share | StackShare) -> str:
     """Return whether the Content Credentials of the photo were valid; "" where it had none."""
     is_valid = shared.image.report.get(SOURCE_CREDENTIALS)
     return "" if is_valid is None else str(SOURCE_HAD[is_valid])
@@ -131,11 +181,17 @@ def about_source(shared: Share) -> str:
 
 @require_safe
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
-    """Return the result in the requested format, as a download, with Content Credentials if a network painted it."""
-    image = get_share_or_404(token).image
-    filename = f"dreamlayer.{EXTENSIONS[image.format]}"
+    """Return the result in the requested format, of steps as PNG, as a download, with Content Credentials if a network
+    painted it."""
+    shared = get_share_or_404(token)
+    is_signed = is_signed_in_pages(shared.image)
     try:
-        file = result_with_settings(image, image.format, is_signed=is_signed_in_pages(image))
+        if isinstance(shared, StackShare):
+            format, file = PNG, shared_stack_file(shared, is_signed=is_signed)
+        else:
+            format = shared.image.format
+            file = result_with_settings(shared.image, format, is_signed=is_signed)
+        filename = f"dreamlayer.{EXTENSIONS[format]}"
         return linked_image_response(request, file, {**INERT, **PUBLIC}, filename=filename)
     except ImageUnavailable as error:
         return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
@@ -157,12 +213,12 @@ def shared_source(request: HttpRequest, token: str) -> HttpResponseBase:
     if not shared.shows_source:
         raise Http404
     try:
-        return linked_image_response(request, preview_of(shared.image.generation.source), {**INERT, **PUBLIC})
+        return linked_image_response(request, preview_of(shared.source), {**INERT, **PUBLIC})
     except ImageUnavailable as error:
         return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
 
 
-def get_share_or_404(token: str) -> Share:
+def get_share_or_404(token: str) -> Share | StackShare:
     shared = shares.find(token)
     if shared is None:
         raise Http404

@@ -39,6 +39,7 @@ urlpatterns = [
     path("models/<str:slug>/switch/", model_pages.switch_model, name="model-switch"),
     path("generations/<uuid:pk>/", generation_page.generation_page, name="generation"),
     path("generations/<uuid:pk>/share/", share_pages.share_result, name="generation-share"),
+    path("stacks/<uuid:pk>/share/", share_pages.share_stack, name="stack-share"),
     path("shares/<uuid:pk>/revoke/", share_pages.revoke_share, name="share-revoke"),
     path("shared/<str:token>/", share_pages.shared_page, name="shared"),
     path("shared/<str:token>/picture/", share_pages.shared_image, name="shared-picture"),

@@ -186,6 +186,10 @@ def test_an_image_that_cannot_be_accepted_is_refused_alone(
     assert (broken["error"]["code"], broken["error"]["field"]) == ("image_type_unsupported", "images[1]")
     assert broken["error"]["message"].startswith("Invalid input image")
     assert (empty["error"]["code"], found["counts"]["refused"]) == ("mask_empty", 2)
+    assert "sentences" not in empty["error"]
+    german = alices_program.get(f"{URL}{batch.pk}/", headers={"accept-language": "de"}).json()["items"]
+    assert german[1]["error"]["message"].startswith("Invalid input image: Bild: Die Datei ist eine Textdatei")
+    assert german[2]["error"]["message"].startswith("Nichts zu malen: Die Maske")
     assert Generation.objects.count() == 2
 
 

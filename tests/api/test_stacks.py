@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 import cv2
 import numpy as np
 import pytest
 from django.core.files.storage import default_storage
-from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 from numpy.typing import NDArray
@@ -19,28 +17,34 @@ from numpy.typing import NDArray
 from accounts.models import ApiKey, Scope, User
 from inpainting.accounting import limits
 from inpainting.core import stack as core_stack
-from inpainting.core.codecs import decode_image, encode_png
+from inpainting.core.codecs import encode_png
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.generations import delete, export, retention, stack_images
 from inpainting.generations.undoable_delete import hide, restore
 from inpainting.models import GeneratedImage, Generation, Stack, Status, StepMask, UserLimits
 from inpainting.storage.audit import named_files
-from tests.api.bodies import shape_a, upload
+from tests.api.bodies import upload
+from tests.api.stack_requests import (
+    LEFT,
+    MIDDLE,
+    RIGHT,
+    as_sent,
+    chain,
+    changed,
+    decoded,
+    disc,
+    edit,
+    image_of,
+    patch,
+    result_of,
+    store,
+)
 from tests.conftest import png
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Json = dict[str, Any]
-
-
-def disc(x: int, y: int, radius: int = 8) -> Mask:
-    mask = np.zeros((64, 96), np.uint8)
-    cv2.circle(mask, (x, y), radius, 255, -1)
-    return mask
-
-
-LEFT, MIDDLE, RIGHT = disc(20, 30), disc(32, 30), disc(70, 40)
 
 
 @pytest.fixture
@@ -49,63 +53,6 @@ def deep_png(photo: NDArray[np.uint8]) -> bytes:
     alpha = np.broadcast_to(np.linspace(90, 255, 96), (64, 96))[:, :, None].astype(np.uint8)
     pixels = np.concatenate([photo, alpha], axis=2).astype(np.uint16) * 257 + np.uint16(3)
     return encode_png(CanonicalImage(pixels))
-
-
-def edit(client: Client, image: bytes, mask: Mask, parent: str | None = None, **fields: Any) -> str:
-    """The id of a generation that has painted the mask."""
-    more = {**fields, **({} if parent is None else {"parent": parent}), "seed": "3", "prompt": ""}
-    answer = client.post("/api/img2img", shape_a(image, png(255 - mask), **more))
-    assert answer.status_code == 200, answer.content
-    return str(answer.json()["id"])
-
-
-def result_of(client: Client, generation: str, index: int = 0) -> bytes:
-    return client.get(f"/api/generations/{generation}/images/{index}/").getvalue()
-
-
-def decoded(data: bytes) -> CanonicalImage:
-    return decode_image(data).image
-
-
-def store(client: Client, generation: str) -> Json:
-    answer = client.post("/api/stacks/", json.dumps({"generation": generation}), content_type="application/json")
-    assert answer.status_code == 200, answer.content
-    return cast("Json", answer.json())
-
-
-def as_sent(step: Json) -> Json:
-    return {name: step[name] for name in ("generation", "image", "hidden", "painted_back", "made_on")}
-
-
-def patch(client: Client, stack: Json, steps: list[Json], revision: int | None = None) -> tuple[int, Json]:
-    body = {"revision": stack["revision"] if revision is None else revision, "steps": steps}
-    answer = cast(
-        "HttpResponse", client.patch(f"/api/stacks/{stack['id']}/", json.dumps(body), content_type="application/json")
-    )
-    return answer.status_code, json.loads(answer.content)
-
-
-def changed(client: Client, stack: Json, **by_place: Json) -> Json:
-    """The stack with changes to some of its steps: `step_1={"hidden": True}`."""
-    steps = [as_sent(step) | by_place.get(f"step_{place}", {}) for place, step in enumerate(stack["steps"])]
-    status, answer = patch(client, stack, steps)
-    assert status == 200, answer
-    return answer
-
-
-def image_of(client: Client, stack: Json, **query: str) -> bytes:
-    answer = client.get(f"/api/stacks/{stack['id']}/image/", query)
-    assert answer.status_code == 200, answer
-    return answer.getvalue()
-
-
-def chain(client: Client, image: bytes, *masks: Mask) -> list[str]:
-    """Edits of a photo, each made on the result of the one before."""
-    made: list[str] = []
-    for mask in masks:
-        made.append(edit(client, image, mask, made[-1] if made else None))
-        image = result_of(client, made[-1])
-    return made
 
 
 def test_edits_one_after_another_are_steps_without_a_row(alices_program: Client, photo_png: bytes) -> None:

@@ -161,7 +161,9 @@ class Album:
         self.take("editor-settings")
         page.locator("#more-close").click()
         self.press("Extend the photo")
+        page.locator("#more-options-button").click()
         page.get_by_label("Ratio").select_option("16:9")
+        page.keyboard.press("Escape")
         self.press("Zoom out")
         self.take("editor-extend")
         self.press("Undo")
@@ -177,6 +179,7 @@ class Album:
         page.locator("#compare-divider").click()
         self.take("editor-compare")
         self.take_signed_out()
+        self.take_steps()
 
     def take_painting(self) -> None:
         """With answers in place of the server's, since a real painting is too short."""
@@ -202,6 +205,20 @@ class Album:
         expect(page.get_by_role("dialog", name="You are signed out")).to_be_visible()
         self.take("editor-signed-out")
         page.context.add_cookies(cookies)  # type: ignore[arg-type]  # as they were read
+        page.goto("/history/")
+
+    def take_steps(self) -> None:
+        """Keep the result that the draft shows again, as a step."""
+        page = self.page
+        page.goto("/")
+        expect(page.locator("#result")).to_be_visible()
+        self.press("Keep")
+        page.locator("#steps-button").click()
+        expect(page.locator("#steps-list li")).to_have_count(1)
+        self.take("editor-steps")
+        page.locator("#steps-share").click()
+        expect(page.get_by_role("button", name="Create a link")).to_be_visible()
+        self.take("share-steps")
         page.goto("/history/")
 
     def fill(self) -> None:

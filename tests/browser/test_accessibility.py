@@ -27,6 +27,7 @@ ACTIONS_AND_FILES = {
         "model-remove",
         "model-switch",
         "generation-share",
+        "stack-share",
         "share-revoke",
         "api-key-revoke",
         "session-end",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.devices import ON_A_PHONE_TOO
@@ -53,6 +53,12 @@ def pixels_shown(page: Page) -> NDArray[np.int_]:
     url = page.locator("#steps-download").get_attribute("href")
     assert url is not None
     return np.asarray(Image.open(io.BytesIO(page.request.get(url).body())).convert("RGB"), int)
+
+
+def pixels_after(page: Page, count: int) -> NDArray[np.int_]:
+    """What the panel downloads, opened anew."""
+    opened(page, count)
+    return pixels_shown(page)
 
 
 def changed_rows(page: Page, photo_file: Path) -> tuple[int, int]:
@@ -98,6 +104,30 @@ def test_a_step_is_hidden_and_undo_brings_it_back(page: Page, photo_file: Path) 
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     opened(page, 2)
     expect(items.nth(1)).to_contain_text("Hidden")
+
+
+@ON_A_PHONE_TOO
+def test_what_the_steps_show_is_shared_by_a_link(page: Page, browser: Browser, photo_file: Path) -> None:
+    two_steps(page, photo_file)
+    page.get_by_role("button", name="Step 1: Removed", exact=True).click()
+    expect(page.locator("#steps-list li").last).to_contain_text("Hidden")
+    shown = pixels_shown(page)
+    page.locator("#steps-share").click()
+    page.get_by_label("Name on the page").fill("The garden")
+    page.get_by_text("before and after").click()
+    page.get_by_role("button", name="Create a link").click()
+    link = page.locator(".share-link code").inner_text()
+    assert violations(page) == []
+    visitor = browser.new_context().new_page()
+    visitor.goto(link)
+    expect(visitor.get_by_role("heading", name="The garden")).to_be_visible()
+    expect(visitor.get_by_alt_text("The photo as it was")).to_be_visible()
+    picture = visitor.request.get(f"{link}picture/").body()
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture)).convert("RGB"), int), shown)
+    visitor.context.close()
+    page.get_by_role("link", name="Back to the editor").click()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    assert np.array_equal(pixels_after(page, 2), shown)
 
 
 @ON_A_PHONE_TOO

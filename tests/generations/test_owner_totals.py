@@ -30,6 +30,8 @@ from inpainting.models import (
     OwnerTotals,
     ReferenceImage,
     SourceImage,
+    Stack,
+    StackShare,
     StepMask,
     UploadedImage,
 )
@@ -40,7 +42,8 @@ SIZES = F("byte_count")
 ALL_SIZES = F("byte_count") + F("hidden_byte_count") + F("copy_byte_count")
 OWNERS: dict[type[models.Model], tuple[str, Any]] = {
     **dict.fromkeys(
-        (SourceImage, Mask, ReferenceImage, UploadedImage, DraftImage, StepMask, Analysis), ("owner", SIZES)
+        (SourceImage, Mask, ReferenceImage, UploadedImage, DraftImage, StepMask, StackShare, Analysis),
+        ("owner", SIZES),
     ),
     AnalysisMask: ("analysis__owner", SIZES),
     GeneratedImage: ("generation__owner", ALL_SIZES),
@@ -94,6 +97,9 @@ def one_of_each(alice: User) -> dict[type[models.Model], Any]:
         UploadedImage: UploadedImage.objects.create(owner=alice, expires_at=WHEN, **IMAGE),
         DraftImage: DraftImage.objects.create(owner=alice, **IMAGE),
         StepMask: StepMask.objects.create(owner=alice, **IMAGE),
+        StackShare: StackShare.objects.create(
+            owner=alice, stack=Stack.objects.create(owner=alice), source=source, expires_at=WHEN, **IMAGE
+        ),
         Analysis: analysis,
         AnalysisMask: AnalysisMask.objects.create(analysis=analysis, index=0, **IMAGE),
     }

@@ -5,8 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.utils import translation
 
+from inpainting.core.sentences import sentence
 from inpainting.networks.load_errors import MAX_CHARACTERS, reason_of, without_places
+from inpainting.translation import translated
 
 MODEL = Path("/srv/My Models/kitten")
 
@@ -25,6 +28,13 @@ MODEL = Path("/srv/My Models/kitten")
 )
 def test_absolute_paths_are_cut(text: str, shown: str | None) -> None:
     assert without_places(text, MODEL) == (text if shown is None else shown)
+
+
+def test_a_sentence_stays_one() -> None:
+    shown = without_places(sentence("There is no file {file}.", file=MODEL / "unet"), MODEL)
+    assert shown == "There is no file kitten/unet."
+    with translation.override("de"):
+        assert translated(shown) == "Es gibt keine Datei kitten/unet."
 
 
 def test_links_are_cut_as_what_they_lead_to(tmp_path: Path) -> None:

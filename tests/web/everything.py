@@ -20,7 +20,7 @@ from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, Ticket, User
 from inpainting.core.codecs import encode_png
 from inpainting.core.image import CanonicalImage
-from inpainting.generations import shares, stacks
+from inpainting.generations import shares, stack_shares, stacks
 from inpainting.models import (
     AnalysisMask,
     Batch,
@@ -30,6 +30,7 @@ from inpainting.models import (
     IdempotencyKey,
     Retention,
     ServiceOptions,
+    StackShare,
     StepMask,
     UploadedImage,
     UserLimits,
@@ -74,7 +75,7 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
     found = AnalysisMask(analysis=queued(user, encode_png(CanonicalImage(photo))), index=0)
     found.write(encode_png(CanonicalImage(photo)), CanonicalImage(photo))
     found.save()
-    stacks.store(user, generation)
+    stack_shares.share(user, stacks.store(user, generation), days=1)
     stacks.store_mask(user, np.zeros((8, 8), np.uint8))
     draft = DraftImage(owner=user, sha256="0" * 64, byte_count=4, width=1, height=1)
     draft.file.save("picture.jpeg", ContentFile(b"jpeg"))
@@ -98,7 +99,7 @@ def with_everything(user: User, generate: Generate, batch_of: Callable[..., Batc
 
 def files_of(user: User) -> set[str]:
     """The names of all stored files that rows of the user refer to."""
-    models: list[Any] = [DraftImage, StepMask, UploadedImage]
+    models: list[Any] = [DraftImage, StackShare, StepMask, UploadedImage]
     images: list[Any] = [image for model in models for image in model.objects.filter(owner=user)]
     for generation in Generation.objects.filter(owner=user):
         images += [*generation.inputs.values(), *generation.images.all()]

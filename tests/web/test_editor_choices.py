@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from inpainting.core.request import PaintSettings
 from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models import Generation, InferenceModel
 from inpainting.planning import planner
+from inpainting.segmenters import registry
 from tests.support.fakes import pretend_installed, pretend_missing
 from tests.support.hub import tiny_model, written
 
@@ -85,6 +87,20 @@ def test_administrators_get_a_link_to_the_models(client: Client, db: None) -> No
     page = editor(client, User.objects.create_superuser("boss@example.com", "a long one"))
     assert '<a href="/models/">get a model</a>' in page
     assert "ask your administrator" not in page
+
+
+def test_without_a_model_the_object_tool_says_that_it_is_rough(
+    client: Client, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.force_login(alice)
+    assert "what a click selects is rough. An administrator can install" in client.get("/?edit").text
+    client.force_login(User.objects.create_superuser("root@example.com"))
+    page = client.get("/?edit").text
+    assert 'what a click selects is rough: <a href="/models/#recommended-segmentation">' in page
+    assert 'id="recommended-segmentation"' in client.get("/models/").text
+    found = [*registry.usable(), SimpleNamespace(name="mobile-sam", reads=(), label="")]
+    monkeypatch.setattr(registry, "usable", lambda: found)
+    assert "a click selects is rough" not in client.get("/?edit").text
 
 
 @pytest.mark.usefixtures("without_torch")

@@ -75,6 +75,7 @@ PLACES = {
     "inpainting.Share": "account.json shares.*.expires_at",
     "inpainting.SourceImage": "sources/",
     "inpainting.Stack": "stacks.json *.id",
+    "inpainting.StackShare": "shared/",
     "inpainting.StackStep": "stacks.json *.steps.*.generation",
     "inpainting.StepMask": "step-masks/",
     "inpainting.UploadedImage": "uploads/",

@@ -17,6 +17,7 @@ from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.shipped_recommendations import Machine
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import Source
+from inpainting.core.sentences import sentence
 from inpainting.models import InferenceModel, Lora, ModelState
 from inpainting.networks import interrupted_loads
 from inpainting.networks.files import fingerprint
@@ -188,6 +189,19 @@ def test_a_pull_shows_its_progress_and_its_error(client: Client, administrator: 
     assert "being downloaded already" in answer.content.decode()
     model.fail_pull("The hub cannot be reached.")
     assert "The hub cannot be reached." in client.get("/models/").content.decode()
+
+
+def test_the_news_of_a_pull_have_the_language_of_the_page(client: Client, administrator: User) -> None:
+    model = InferenceModel.objects.get(slug="sd15")
+    model.start_pull()
+    assert "Beginnt" in client.get("/models/", headers={"accept-language": "de"}).text
+    model.progress(500, 2000, sentence("Getting {file}", file="unet"))
+    assert "Lädt unet" in client.get("/models/", headers={"accept-language": "de"}).text
+    model.fail_pull(sentence("The hub cannot be reached for {repo}: {reason}", repo="a/b", reason="away"))
+    assert "The hub cannot be reached for a/b: away" in client.get("/models/").text
+    assert (
+        "Der Hub ist für a/b nicht erreichbar: away" in client.get("/models/", headers={"accept-language": "de"}).text
+    )
 
 
 def test_a_pull_that_has_stopped_says_so(client: Client, administrator: User) -> None:

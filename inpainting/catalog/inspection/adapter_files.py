@@ -29,6 +29,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import DiffusersLayout
 
 USUAL_CHANNELS = 4
@@ -68,7 +69,7 @@ FULL_TENSOR = "image_proj.proj.3.weight"
 def check_adapter(path: Path, family: str, kind: Kind) -> None:
     """Check the files of an adapter of that kind for models of that family. Raises ModelRefused."""
     if not path.exists():
-        raise ModelRefused(f"There is no folder and no file {path.name}.")
+        raise ModelRefused(sentence("There is no folder and no file {file}.", file=path.name))
     if kind is Kind.EMBEDDING:
         check_embedding(path, family)
     elif kind is Kind.IP_ADAPTER:
@@ -85,7 +86,15 @@ def check_network(folder: Path, family: str, kind: Kind) -> None:
     classes = classes_for(family, kind)
     if class_name not in classes:
         known = " and ".join(sorted(classes))
-        raise ModelRefused(f"{folder.name} names the class {quote(class_name)} in its {CONFIG}; known are {known}.")
+        raise ModelRefused(
+            sentence(
+                "{folder} names the class {class_name} in its {config}; known are {known}.",
+                folder=folder.name,
+                class_name=quote(class_name),
+                config=CONFIG,
+                known=known,
+            )
+        )
     if kind is Kind.VAE:
         check_vae(configuration, family)
     else:
@@ -102,7 +111,7 @@ def classes_for(family: str, kind: Kind) -> frozenset[str]:
     if known.controlnet is not None:
         return frozenset({known.controlnet.class_name})
     if not known.text_features:
-        raise ModelRefused(f"Models of the family {family} take no ControlNets.")
+        raise ModelRefused(sentence("Models of the family {family} take no ControlNets.", family=family))
     return UNET_CONTROLNETS
 
 
@@ -110,7 +119,9 @@ def check_tiny_vae(folder: Path, family: str) -> None:
     """Check a VAE that is small enough for previews. Raises ModelRefused."""
     check_network(folder, family, Kind.VAE)
     if class_name_in(folder) != TINY_VAE:
-        raise ModelRefused(f"{folder.name} holds no {CONFIG} of an {TINY_VAE}.")
+        raise ModelRefused(
+            sentence("{folder} holds no {config} of an {kind}.", folder=folder.name, config=CONFIG, kind=TINY_VAE)
+        )
 
 
 def check_vae(configuration: Mapping[str, Any], family: str) -> None:
@@ -121,11 +132,17 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     layout = families.get(family).layout
     own = layout.components.get("vae") if isinstance(layout, DiffusersLayout) else None
     if own is not None and not any(f"diffusers.{name}" in own.classes for name in VAES):
-        raise ModelRefused(f"Models of the family {family} take no other VAE than their own.")
+        raise ModelRefused(sentence("Models of the family {family} take no other VAE than their own.", family=family))
     expected, factor = families.get(family).latent_channels, configuration.get("scaling_factor")
     channels = configuration.get("latent_channels", USUAL_CHANNELS)
     if expected is not None and channels != expected:
-        raise ModelRefused(f"This VAE gives latents of {quote(channels)} channels, not {expected}.")
+        raise ModelRefused(
+            sentence(
+                "This VAE gives latents of {channels} channels, not {expected}.",
+                channels=quote(channels),
+                expected=expected,
+            )
+        )
     factors = {
         family.name: family.vae_scaling_factor
         for family in families.registered_families()
@@ -145,7 +162,11 @@ def check_text_features(configuration: Mapping[str, Any], family: str) -> None:
         if isinstance(width, int) and width in family.text_features
     ]
     if matching and family not in matching:
-        raise ModelRefused(f"This is a ControlNet for models of the family {matching[0]}, not {family}.")
+        raise ModelRefused(
+            sentence(
+                "This is a ControlNet for models of the family {other}, not {family}.", other=matching[0], family=family
+            )
+        )
 
 
 def check_ip_adapter(folder: Path, family: str) -> None:
@@ -156,13 +177,29 @@ def check_ip_adapter(folder: Path, family: str) -> None:
     check_ip_adapter_tensors(header, adapter.name)
     support = families.image_prompts_in(header)
     if support is None and families.get(family).image_prompts is not None:
-        raise ModelRefused(f"{adapter.name} is no IP-Adapter for models of the family {family}.")
+        raise ModelRefused(
+            sentence("{file} is no IP-Adapter for models of the family {family}.", file=adapter.name, family=family)
+        )
     if support is not None and support.family != family:
-        raise ModelRefused(f"{adapter.name} is {support.label}, which is added for the family {support.family}.")
+        raise ModelRefused(
+            sentence(
+                "{file} is {label}, which is added for the family {other}.",
+                file=adapter.name,
+                label=support.label,
+                other=support.family,
+            )
+        )
     encoder_class = ENCODER_CLASS if support is None else support.encoder_class
     configuration = texts.get(encoder.relative_to(folder) / CONFIG, {})
     if configuration.get("architectures") != [encoder_class]:
-        raise ModelRefused(f"{IMAGE_ENCODER} holds no {CONFIG} of a {encoder_class}.")
+        raise ModelRefused(
+            sentence(
+                "{encoder_folder} holds no {config} of a {encoder_class}.",
+                encoder_folder=IMAGE_ENCODER,
+                config=CONFIG,
+                encoder_class=encoder_class,
+            )
+        )
     check_weights(encoder.iterdir())
     check_shards(encoder, [path.name for path in encoder.iterdir()])
 
@@ -174,7 +211,14 @@ def check_ip_adapter_header(path: Path, family: str) -> None:
     check_ip_adapter_tensors(header, path.name)
     seen = ip_adapter_family(header)
     if seen != family:
-        raise ModelRefused(f"{path.name} is an IP-Adapter for models of the family {seen}, not {family}.")
+        raise ModelRefused(
+            sentence(
+                "{file} is an IP-Adapter for models of the family {other}, not {family}.",
+                file=path.name,
+                other=seen,
+                family=family,
+            )
+        )
 
 
 def is_ip_adapter(header: Mapping[str, Any]) -> bool:
@@ -189,7 +233,7 @@ def check_ip_adapter_tensors(header: Mapping[str, Any], file: str) -> None:
     check_face_id(header, file)
     foreign = next((name for name in header if not name.startswith(IP_ADAPTER_TENSORS)), None)
     if foreign is not None:
-        raise ModelRefused(f"{file} is no IP-Adapter: it holds {quote(foreign)}.")
+        raise ModelRefused(sentence("{file} is no IP-Adapter: it holds {foreign}.", file=file, foreign=quote(foreign)))
 
 
 def ip_adapter_family(header: Mapping[str, Any]) -> str:
@@ -202,7 +246,9 @@ def ip_adapter_family(header: Mapping[str, Any]) -> str:
     width = next((tensor["shape"][-1] for name, tensor in header.items() if name.endswith("to_k_ip.weight")), 0)
     matching = [family.name for family in families.registered_families() if width in family.text_features]
     if len(matching) != 1:
-        raise ModelRefused(f"It is an IP-Adapter for text features of {width}, which no family has.")
+        raise ModelRefused(
+            sentence("It is an IP-Adapter for text features of {width}, which no family has.", width=width)
+        )
     return matching[0]
 
 
@@ -210,15 +256,18 @@ def check_face_id(header: Mapping[str, Any], file: str) -> None:
     """Refuse an IP-Adapter that takes no image encoder's features. Raises ModelRefused."""
     if FULL_TENSOR not in header and any(name in header for name in FACE_ID_TENSORS):
         raise ModelRefused(
-            f"{file} is an IP-Adapter for the identity of a face (FaceID), which needs another network and is not "
-            "supported."
+            sentence(
+                "{file} is an IP-Adapter for the identity of a face (FaceID), which needs another "
+                "network and is not supported.",
+                file=file,
+            )
         )
 
 
 def check_texts(folder: Path) -> dict[Path, dict[str, Any]]:
     """Check the names and the JSON files of a folder. Return its JSON objects by path relative to the folder."""
     if not folder.is_dir():
-        raise ModelRefused(f"{folder.name} is no folder.")
+        raise ModelRefused(sentence("{folder} is no folder.", folder=folder.name))
     files = [path.relative_to(folder) for path in files_in(folder)]
     check_names(path.as_posix() for path in files)
     texts = {path: json_in(folder / path) for path in files if path.suffix == ".json"}
@@ -231,7 +280,7 @@ def check_weights(paths: Iterable[Path]) -> None:
     """Check the headers of all safetensors files. Raises ModelRefused, also where there are none."""
     weights = [path for path in paths if path.suffix == WEIGHTS]
     if not weights:
-        raise ModelRefused(f"There is no {WEIGHTS} file in it.")
+        raise ModelRefused(sentence("There is no {suffix} file in it.", suffix=WEIGHTS))
     for path in weights:
         read_header(path)
 
@@ -240,7 +289,14 @@ def ip_adapter_file(folder: Path) -> Path:
     """Return the weights of an IP-Adapter. Raises ModelRefused unless there is exactly one file."""
     files = [path for path in files_in(folder) if path.suffix == WEIGHTS and path.parent.name != IMAGE_ENCODER]
     if len(files) != 1:
-        raise ModelRefused(f"An IP-Adapter is one {WEIGHTS} file beside its {IMAGE_ENCODER}; there are {len(files)}.")
+        raise ModelRefused(
+            sentence(
+                "An IP-Adapter is one {suffix} file beside its {encoder_folder}; there are {count}.",
+                suffix=WEIGHTS,
+                encoder_folder=IMAGE_ENCODER,
+                count=len(files),
+            )
+        )
     return files[0]
 
 
@@ -248,7 +304,13 @@ def image_encoder_folder(folder: Path) -> Path:
     """Return the folder of an IP-Adapter's image encoder. Raises ModelRefused unless there is exactly one."""
     folders = {path.parent for path in files_in(folder) if path.parent.name == IMAGE_ENCODER}
     if len(folders) != 1:
-        raise ModelRefused(f"An IP-Adapter has one folder {IMAGE_ENCODER}; there are {len(folders)}.")
+        raise ModelRefused(
+            sentence(
+                "An IP-Adapter has one folder {encoder_folder}; there are {count}.",
+                encoder_folder=IMAGE_ENCODER,
+                count=len(folders),
+            )
+        )
     return folders.pop()
 
 
@@ -256,21 +318,31 @@ def single_file_configuration(path: Path, family: str, kind: Kind) -> dict[str, 
     """Return the published configuration for a VAE or ControlNet of one file. Raises ModelRefused for another shape."""
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS:
-        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+        raise ModelRefused(sentence("{file} is no {suffix} file.", file=path.name, suffix=WEIGHTS))
     header, known = read_header(path), families.get(family)
     if kind is Kind.CONTROLNET and known.controlnet is not None and known.controlnet.is_in(header):
         quantised = sorted({tensor["dtype"] for tensor in header.values() if len(tensor["shape"]) > 1} - FLOATS)
         if quantised:
             raise ModelRefused(
-                f"{path.name} holds quantised weights ({', '.join(quantised)}): take it in 16 or 32 bits."
+                sentence(
+                    "{file} holds quantised weights ({types}): take it in 16 or 32 bits.",
+                    file=path.name,
+                    types=", ".join(quantised),
+                )
             )
         return known.controlnet.load_configuration()(path, header)
     marks = [name for name in header if re.search(SINGLE_FILES[kind], name)]
     names = [known.vae_configuration] if kind is Kind.VAE else known.configurations.get(text_features(header) or 0, ())
     if not marks or not any(names):
         raise ModelRefused(
-            f"{path.name} is no {ADAPTER_LABELS[kind]} of a published shape for the family {family}; one of another "
-            f"shape is added as a folder with its {CONFIG}."
+            sentence(
+                "{file} is no {kind} of a published shape for the family {family}; one of another "
+                "shape is added as a folder with its {config}.",
+                file=path.name,
+                kind=ADAPTER_LABELS[kind],
+                family=family,
+                config=CONFIG,
+            )
         )
     if kind is Kind.VAE:
         shape = header[marks[0]]["shape"]
@@ -322,7 +394,13 @@ def image_encoder_for(adapter: str, family: str, names: Iterable[str]) -> PurePo
     if beside in folders:
         return beside
     if len(folders) != 1:
-        raise ModelRefused(f"An IP-Adapter has one folder {IMAGE_ENCODER}; there are {len(folders)}.")
+        raise ModelRefused(
+            sentence(
+                "An IP-Adapter has one folder {encoder_folder}; there are {count}.",
+                encoder_folder=IMAGE_ENCODER,
+                count=len(folders),
+            )
+        )
     return folders.pop()
 
 
@@ -333,7 +411,7 @@ def network_files(names: Iterable[str], folder: PurePosixPath, variant: str) -> 
         weights = [name for name in inside if is_variant(name, suffix)]
         if any(name.endswith(WEIGHTS) for name in weights):
             return [*(name for name in inside if name.endswith(".json") and is_text(name)), *weights]
-    raise ModelRefused(f"There is no {WEIGHTS} file of a network in {folder}.")
+    raise ModelRefused(sentence("There is no {suffix} file of a network in {folder}.", suffix=WEIGHTS, folder=folder))
 
 
 def class_name_in(folder: Path) -> str:

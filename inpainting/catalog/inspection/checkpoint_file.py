@@ -19,6 +19,7 @@ from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, che
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.inpaint_patch import patch_of
 from inpainting.catalog.inspection.known_files import refuse_known
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import DiffusersLayout
 
 CONFIGURATION = "config"
@@ -41,21 +42,41 @@ def check_checkpoint(path: Path, family: str) -> None:
     if families.get(family).component_file:
         raise unrecognised_error(path, family)
     if not any(name.startswith(UNET_PREFIX) for name in header):
-        raise ModelRefused(f"{path.name} is no checkpoint of {label}: no tensor is called {UNET_PREFIX}…")
+        raise ModelRefused(
+            sentence(
+                "{file} is no checkpoint of {label}: no tensor is called {mark}…",
+                file=path.name,
+                label=label,
+                mark=UNET_PREFIX,
+            )
+        )
     if not has_text_encoders(header):
         width = text_features(header)
         raise ModelRefused(
-            f"{path.name} is a UNet for text features of {width} without text encoders: take a checkpoint with them "
-            "and the VAE, or a folder in diffusers' layout."
+            sentence(
+                "{file} is a UNet for text features of {width} without text encoders: take a "
+                "checkpoint with them and the VAE, or a folder in diffusers' layout.",
+                file=path.name,
+                width=width,
+            )
         )
     check_family(detect_checkpoint_family(header), family)
     channels = unet_channels(header)
     if not channels:
-        raise ModelRefused(f"{path.name} is no checkpoint of {label}: it has no {FIRST_LAYER}.")
+        raise ModelRefused(
+            sentence(
+                "{file} is no checkpoint of {label}: it has no {layer}.", file=path.name, label=label, layer=FIRST_LAYER
+            )
+        )
     if channels not in (PLAIN_CHANNELS, INPAINTING_CHANNELS):
         raise ModelRefused(
-            f"{path.name} takes {channels} channels; {PLAIN_CHANNELS} (plain) and {INPAINTING_CHANNELS} (inpainting) "
-            "are supported."
+            sentence(
+                "{file} takes {channels} channels; {plain} (plain) and {inpainting} (inpainting) are supported.",
+                file=path.name,
+                channels=channels,
+                plain=PLAIN_CHANNELS,
+                inpainting=INPAINTING_CHANNELS,
+            )
         )
     check_tensors(header, layout, path.name)
     if configuration_folder(path).is_dir():
@@ -143,8 +164,12 @@ def usual_configuration(header: Mapping[str, Any], family: str) -> str:
     if unet_channels(header) == INPAINTING_CHANNELS:
         return noise  # as the published inpainting model
     raise ModelRefused(
-        "The file does not tell whether the network predicts noise, as models of 512 pixels do, or velocity, as those "
-        f"of 768 do: add --config {noise} or --config {velocity}."
+        sentence(
+            "The file does not tell whether the network predicts noise, as models of 512 pixels "
+            "do, or velocity, as those of 768 do: add --config {noise} or --config {velocity}.",
+            noise=noise,
+            velocity=velocity,
+        )
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from inpainting.catalog.inspection.files import ModelRefused, quote
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import DiffusersLayout
 
 VELOCITY, ZERO_SNR = "v_pred", "ztsnr"
@@ -37,7 +38,14 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
             raise ModelRefused(f"{file} holds {quote(name)}, {reason}")
     for name, tensor in header.items():
         if is_weight(name, layout) and tensor["dtype"] not in FLOATS:
-            raise ModelRefused(f"{file} is quantised: {quote(name)} holds {tensor['dtype']} numbers.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is quantised: {name} holds {type} numbers.",
+                    file=file,
+                    name=quote(name),
+                    type=tensor["dtype"],
+                )
+            )
     check_scales(header, file)
 
 
@@ -47,7 +55,13 @@ def check_scales(header: Mapping[str, Any], file: str) -> None:
         weight, shape = header.get(name), header[scale]["shape"]
         rows = [weight["shape"][0], *[1] * (len(weight["shape"]) - 1)] if weight and weight["shape"] else []
         if weight is None or weight["dtype"] not in FLOAT8 or shape not in ([], [1], rows):
-            raise ModelRefused(f"{file} is quantised: {quote(scale)} is no scale of fp8 numbers that is supported.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is quantised: {scale} is no scale of fp8 numbers that is supported.",
+                    file=file,
+                    scale=quote(scale),
+                )
+            )
 
 
 def check_numbers(header: Mapping[str, Any], file: str, *, may_be_scaled: bool = False) -> None:
@@ -58,7 +72,14 @@ def check_numbers(header: Mapping[str, Any], file: str, *, may_be_scaled: bool =
     for name, tensor in header.items():
         is_scale = name.endswith(SCALES) and not may_be_scaled
         if is_scale or (name.endswith(WEIGHT) and tensor["dtype"] not in FLOATS):
-            raise ModelRefused(f"{file} is quantised: {quote(name)} holds {tensor['dtype']} numbers.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is quantised: {name} holds {type} numbers.",
+                    file=file,
+                    name=quote(name),
+                    type=tensor["dtype"],
+                )
+            )
     check_scales(header, file)
 
 

@@ -16,6 +16,7 @@ from inpainting.catalog.inspection.files import GGUF, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
 from inpainting.catalog.inspection.known_files import refuse_four_bits, refuse_known
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.core.sentences import sentence
 
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
 """The name of such a file in the folder of its component."""
@@ -179,5 +180,9 @@ def read_component_file(path: Path, family: str) -> ComponentFile:
 def unrecognised_error(path: Path, family: str) -> ModelRefused:
     known = component_file_class(family)
     if known is None:
-        return ModelRefused(f"Models of the family {family} come in no files of one component.")
-    return ModelRefused(f"{path.name} is no {known.label}: no tensor is called {known.mark}…")
+        return ModelRefused(sentence("Models of the family {family} come in no files of one component.", family=family))
+    return ModelRefused(
+        sentence(
+            "{file} is no {label}: no tensor is called {mark}…", file=path.name, label=known.label, mark=known.mark
+        )
+    )

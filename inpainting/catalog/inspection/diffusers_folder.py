@@ -28,6 +28,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.gguf_header import read_gguf_header
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import DiffusersLayout
 
 CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
@@ -55,10 +56,10 @@ def check_folder(folder: Path, family: str, names: Sequence[str] | None = None) 
             continue
         inside = [path.name for path in map(PurePosixPath, names) if path.parent.as_posix() == name]
         if CONFIG not in inside:
-            raise ModelRefused(f"{name} holds no {CONFIG}.")
+            raise ModelRefused(sentence("{component} holds no {config}.", component=name, config=CONFIG))
         suffixes = (WEIGHTS, GGUF) if component_file is not None and name == component_file.component else (WEIGHTS,)
         if not any(path.endswith(suffixes) for path in inside):
-            raise ModelRefused(f"{name} holds no {WEIGHTS} file.")
+            raise ModelRefused(sentence("{component} holds no {suffix} file.", component=name, suffix=WEIGHTS))
         check_shards(folder / name, inside)
     for file in names:
         if file.endswith(WEIGHTS):
@@ -79,7 +80,11 @@ def check_folder_texts(folder: Path, family: str, names: Sequence[str] | None = 
     check_names(names)
     files = list(map(Path, names))
     if Path(INDEX) not in files:
-        raise ModelRefused(f"{folder.name} holds no {INDEX}, so it is no model in diffusers' layout.")
+        raise ModelRefused(
+            sentence(
+                "{folder} holds no {index}, so it is no model in diffusers' layout.", folder=folder.name, index=INDEX
+            )
+        )
     components = check_index(json_object((folder / INDEX).read_bytes(), INDEX), family)
     for path in files:
         if path.suffix == ".json":
@@ -94,7 +99,7 @@ def check_folder_texts(folder: Path, family: str, names: Sequence[str] | None = 
 def check_component_texts(component: str, class_name: str, names: Collection[str]) -> None:
     """Refuse a scheduler without its configuration, and a tokenizer without its vocabulary. names: in its folder."""
     if class_name.endswith("Scheduler") and SCHEDULER_CONFIG not in names:
-        raise ModelRefused(f"{component} holds no {SCHEDULER_CONFIG}.")
+        raise ModelRefused(sentence("{component} holds no {config}.", component=component, config=SCHEDULER_CONFIG))
     if "Tokenizer" in class_name and not any(set(files).issubset(names) for files in VOCABULARIES):
         raise ModelRefused(f"{component} holds no {', nor '.join(' and '.join(files) for files in VOCABULARIES)}.")
 
@@ -114,12 +119,26 @@ def check_shards(folder: Path, names: Collection[str]) -> None:
         if f"{stem}{variant}{WEIGHTS}" in names:
             continue
         if shard_list not in names:
-            raise ModelRefused(f"{folder.name} holds {name} without {shard_list}, which lists all shards.")
+            raise ModelRefused(
+                sentence(
+                    "{folder} holds {component} without {shard_list}, which lists all shards.",
+                    folder=folder.name,
+                    component=name,
+                    shard_list=shard_list,
+                )
+            )
         shards = json_object((folder / shard_list).read_bytes(), shard_list).get("weight_map")
         listed = {str(shard) for shard in shards.values()} if isinstance(shards, dict) else set()
         missing = sorted(listed.difference(names))
         if missing and len(missing) < len(listed):
-            raise ModelRefused(f"{folder.name} lacks {missing[0]}, which {shard_list} lists.")
+            raise ModelRefused(
+                sentence(
+                    "{folder} lacks {missing}, which {shard_list} lists.",
+                    folder=folder.name,
+                    missing=missing[0],
+                    shard_list=shard_list,
+                )
+            )
 
 
 def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
@@ -129,7 +148,14 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
     """
     pipeline, pipelines = index.get("_class_name"), pipeline_families()
     if not isinstance(pipeline, str) or pipeline not in pipelines:
-        raise ModelRefused(f"{INDEX} names the pipeline {quote(pipeline)}; known are {', '.join(pipelines)}.")
+        raise ModelRefused(
+            sentence(
+                "{index} names the pipeline {pipeline}; known are {known}.",
+                index=INDEX,
+                pipeline=quote(pipeline),
+                known=", ".join(pipelines),
+            )
+        )
     check_family(pipelines[pipeline], family)
     layout = diffusers_layout(family)
     declared = layout.components
@@ -165,13 +191,17 @@ def diffusers_layout(family: str) -> DiffusersLayout:
     """Return the layout of a family of diffusers pipelines. Raises ModelRefused for other families."""
     layout = families.get(family).layout
     if not isinstance(layout, DiffusersLayout):
-        raise ModelRefused(f"Models of the family {family} are no folders in diffusers' layout.")
+        raise ModelRefused(
+            sentence("Models of the family {family} are no folders in diffusers' layout.", family=family)
+        )
     return layout
 
 
 def check_family(actual: str, expected: str) -> None:
     if actual != expected:
-        raise ModelRefused(f"This is a model of the family {actual}, not {expected}.")
+        raise ModelRefused(
+            sentence("This is a model of the family {other}, not {expected}.", other=actual, expected=expected)
+        )
 
 
 def check_configuration(configuration: object, path: Path, components: Mapping[str, str]) -> None:
@@ -180,17 +210,34 @@ def check_configuration(configuration: object, path: Path, components: Mapping[s
         return
     for word in CODE_REFERENCES:
         if word in configuration:
-            raise ModelRefused(f"{path.as_posix()} refers to code of its own ({word}), which is not allowed.")
+            raise ModelRefused(
+                sentence(
+                    "{file} refers to code of its own ({word}), which is not allowed.", file=path.as_posix(), word=word
+                )
+            )
     if QUANTISATION in configuration:
-        raise ModelRefused(f"{path.as_posix()} is of a quantised network ({QUANTISATION}), which is not supported.")
+        raise ModelRefused(
+            sentence(
+                "{file} is of a quantised network ({key}), which is not supported.",
+                file=path.as_posix(),
+                key=QUANTISATION,
+            )
+        )
     component, class_name = path.parent.as_posix(), configuration.get("_class_name")
     if path.parent != Path(".") and class_name is not None and class_name != components.get(component):
-        raise ModelRefused(f"{path.as_posix()} names the class {quote(class_name)}, {INDEX} another.")
+        raise ModelRefused(
+            sentence(
+                "{file} names the class {class_name}, {index} another.",
+                file=path.as_posix(),
+                class_name=quote(class_name),
+                index=INDEX,
+            )
+        )
     shards = configuration.get("weight_map")
     if isinstance(shards, dict):
         for shard in set(map(str, shards.values())):
             if not re.fullmatch(r"[\w.-]+\.safetensors", shard):
-                raise ModelRefused(f"{path.as_posix()} names the file {quote(shard)}.")
+                raise ModelRefused(sentence("{file} names the file {shard}.", file=path.as_posix(), shard=quote(shard)))
 
 
 def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str, family: str) -> list[str]:
@@ -210,7 +257,14 @@ def pipeline_files(names: Iterable[str], index: Mapping[str, Any], variant: str,
             present = {suffix for suffix in (variant, "") for name in weights if is_variant(name, suffix)}
             if not present:
                 others = [name for name in inside if PurePosixPath(name).suffix in PICKLES] or ["no weights at all"]
-                raise ModelRefused(f"{component} comes without a {WEIGHTS} file; it has {', '.join(others[:4])}.")
+                raise ModelRefused(
+                    sentence(
+                        "{component} comes without a {suffix} file; it has {found}.",
+                        component=component,
+                        suffix=WEIGHTS,
+                        found=", ".join(others[:4]),
+                    )
+                )
             chosen = variant if variant in present else ""
             needed += [name for name in inside if is_variant(name, chosen)]
         needed += [name for name in inside if is_text(name)]

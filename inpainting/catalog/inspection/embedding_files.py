@@ -14,6 +14,7 @@ from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.core.sentences import sentence
 
 MAX_EMBEDDING_BYTES = 16 * 2**20
 MAX_VECTORS = 75
@@ -24,14 +25,27 @@ def check_embedding(path: Path, family: str) -> None:
     """Check one small `.safetensors` file of finite vectors for that family. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() != WEIGHTS or not path.is_file():
-        raise ModelRefused(f"{path.name} is no {WEIGHTS} file; an embedding is one such file.")
+        raise ModelRefused(
+            sentence("{file} is no {suffix} file; an embedding is one such file.", file=path.name, suffix=WEIGHTS)
+        )
     if path.stat().st_size > MAX_EMBEDDING_BYTES:
-        raise ModelRefused(f"{path.name} is larger than {MAX_EMBEDDING_BYTES // 2**20} MB; no embedding is.")
+        raise ModelRefused(
+            sentence(
+                "{file} is larger than {most} MB; no embedding is.", file=path.name, most=MAX_EMBEDDING_BYTES // 2**20
+            )
+        )
     header = read_header(path)
     matching = detect_families(header, path.name)
     support = families.get(family).embedding
     if family not in matching or support is None:
-        raise ModelRefused(f"{path.name} is an embedding for models of the family {matching[0]}, not {family}.")
+        raise ModelRefused(
+            sentence(
+                "{file} is an embedding for models of the family {other}, not {family}.",
+                file=path.name,
+                other=matching[0],
+                family=family,
+            )
+        )
     names = tensor_names(header, family)
     counts = {check_shape(header[name], name, path.name) for name in names}
     if len(counts) > 1:
@@ -40,7 +54,15 @@ def check_embedding(path: Path, family: str) -> None:
         width = header[name]["shape"][-1]
         if width not in widths:
             known = " or ".join(map(str, sorted(widths)))
-            raise ModelRefused(f"{path.name} holds vectors of {width} features in {quote(name)}, not of {known}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} holds vectors of {width} features in {name}, not of {known}.",
+                    file=path.name,
+                    width=width,
+                    name=quote(name),
+                    known=known,
+                )
+            )
     try:
         check_finite(path)
     except LoraRefused as error:
@@ -57,7 +79,14 @@ def detect_families(header: Mapping[str, Any], file: str) -> list[str]:
     ]
     if not matching:
         known = ", ".join(" and ".join(support.tensors) for support in supports.values() if support.tensors)
-        raise ModelRefused(f"{file} is no embedding: it holds {len(header)} tensors, and not {known}.")
+        raise ModelRefused(
+            sentence(
+                "{file} is no embedding: it holds {count} tensors, and not {known}.",
+                file=file,
+                count=len(header),
+                known=known,
+            )
+        )
     return matching
 
 
@@ -71,10 +100,26 @@ def check_shape(tensor: Mapping[str, Any], name: str, file: str) -> int:
     """Return the number of vectors in a tensor. Raises ModelRefused for another type or shape."""
     shape = tensor["shape"]
     if tensor["dtype"] not in TYPES:
-        raise ModelRefused(f"{file} holds {tensor['dtype']} numbers in {quote(name)}; known are {', '.join(TYPES)}.")
+        raise ModelRefused(
+            sentence(
+                "{file} holds {type} numbers in {name}; known are {known}.",
+                file=file,
+                type=tensor["dtype"],
+                name=quote(name),
+                known=", ".join(TYPES),
+            )
+        )
     if len(shape) not in (1, 2):
-        raise ModelRefused(f"{file} is no embedding: {quote(name)} has {len(shape)} dimensions.")
+        raise ModelRefused(
+            sentence(
+                "{file} is no embedding: {name} has {count} dimensions.", file=file, name=quote(name), count=len(shape)
+            )
+        )
     count = int(shape[0]) if len(shape) == 2 else 1
     if not 1 <= count <= MAX_VECTORS:
-        raise ModelRefused(f"{file} holds {count} vectors; from 1 to {MAX_VECTORS} are allowed.")
+        raise ModelRefused(
+            sentence(
+                "{file} holds {count} vectors; from 1 to {most} are allowed.", file=file, count=count, most=MAX_VECTORS
+            )
+        )
     return count

@@ -48,6 +48,7 @@ from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.shipped import models_of_family
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
+from inpainting.core.sentences import sentence
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import OnnxLayout
 
@@ -136,12 +137,17 @@ def checkpoint_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
     try:
         name = usual_configuration(header, family)
     except ModelRefused as error:
-        raise ModelRefused(f"{error.message} Type {command}.") from error
+        raise ModelRefused(sentence("{reason} Type {command}.", reason=error.message, command=command)) from error
     if not name:
         raise ModelRefused(
-            f"It attends to text features of {text_features(header)}, for which no configuration of "
-            f"{families.get(family).label} is known. Type {command}, where NAME is a folder in diffusers' layout with "
-            "its configuration, or an installed model of that shape."
+            sentence(
+                "It attends to text features of {width}, for which no configuration of {label} is "
+                "known. Type {command}, where NAME is a folder in diffusers' layout with its "
+                "configuration, or an installed model of that shape.",
+                width=text_features(header),
+                label=families.get(family).label,
+                command=command,
+            )
         )
     return found
 
@@ -150,7 +156,9 @@ def image_encoder_at(path: Path, header: Mapping[str, Any]) -> FoundModel:
     """An image encoder, which is no model or adapter by itself. Raises ModelRefused for one of another kind."""
     label = encoder_of(header)
     if not label:
-        raise ModelRefused("It is an image encoder of another kind than the IP-Adapters that are supported take.")
+        raise ModelRefused(
+            sentence("It is an image encoder of another kind than the IP-Adapters that are supported take.")
+        )
     reason = f"It is the image encoder {label}, which is added together with an IP-Adapter."
     return FoundModel(path, component=IMAGE_ENCODER, reason=reason)
 

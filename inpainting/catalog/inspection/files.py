@@ -17,6 +17,7 @@ from typing import Any
 from inpainting import families
 from inpainting.catalog.specs import check_slug
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 
 INDEX = "model_index.json"
 """The file at the top of a pipeline's folder."""
@@ -52,7 +53,7 @@ def model_folder(slug: str, root: Path) -> Path:
     check_slug(slug)
     folder = root / slug
     if not folder.resolve().is_relative_to(root.resolve()):
-        raise ModelRefused(f"The folder of {slug} lies outside the folder of models.")
+        raise ModelRefused(sentence("The folder of {slug} lies outside the folder of models.", slug=slug))
     return folder
 
 
@@ -82,7 +83,9 @@ def files_in(folder: Path, *, is_cached: bool = False) -> Iterator[Path]:
         for name in [*folders, *names]:
             path = Path(place, name)
             if path.is_symlink() and not any(path.resolve().is_relative_to(home) for home in homes):
-                raise ModelRefused(f"{path.relative_to(folder)} is a link that leads out of the folder.")
+                raise ModelRefused(
+                    sentence("{path} is a link that leads out of the folder.", path=path.relative_to(folder))
+                )
         yield from (Path(place, name) for name in sorted(names))
 
 
@@ -101,11 +104,19 @@ def check_names(names: Iterable[str]) -> None:
     for name in names:
         suffix = PurePosixPath(name).suffix.lower()
         if PurePosixPath(name).name.lower() == PEFT_CONFIG:
-            raise ModelRefused(f"{name} would load an adapter onto the model beside it; a model may bring none.")
+            raise ModelRefused(
+                sentence("{file} would load an adapter onto the model beside it; a model may bring none.", file=name)
+            )
         if suffix in PICKLES:
-            raise ModelRefused(f"{name} may hold a pickle, which can run any program; only {WEIGHTS} files are taken.")
+            raise ModelRefused(
+                sentence(
+                    "{file} may hold a pickle, which can run any program; only {suffix} files are taken.",
+                    file=name,
+                    suffix=WEIGHTS,
+                )
+            )
         if suffix in PROGRAMS:
-            raise ModelRefused(f"{name} is a program; a model may bring none.")
+            raise ModelRefused(sentence("{file} is a program; a model may bring none.", file=name))
 
 
 def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
@@ -114,17 +125,22 @@ def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
     if path.suffix.lower() == GGUF and not may_be_gguf:
         known = " and ".join(family.label for family in families.registered_families() if family.component_file)
         raise ModelRefused(
-            f"{path.name} holds quantised weights (GGUF), which are supported for transformers of {known} alone; "
-            f"add {WEIGHTS} files."
+            sentence(
+                "{file} holds quantised weights (GGUF), which are supported for transformers of "
+                "{known} alone; add {suffix} files.",
+                file=path.name,
+                known=known,
+                suffix=WEIGHTS,
+            )
         )
     if path.suffix.lower() not in ((WEIGHTS, GGUF) if may_be_gguf else (WEIGHTS,)):
-        raise ModelRefused(f"{path.name} is no {WEIGHTS} file.")
+        raise ModelRefused(sentence("{file} is no {suffix} file.", file=path.name, suffix=WEIGHTS))
 
 
 def json_in(path: Path) -> Any:
     """Return the value in a JSON file. Raises ModelRefused for a file that is too large or no JSON."""
     if path.stat().st_size > MAX_JSON_BYTES:
-        raise ModelRefused(f"{path.name} is larger than {MAX_JSON_BYTES // 2**20} MB.")
+        raise ModelRefused(sentence("{file} is larger than {most} MB.", file=path.name, most=MAX_JSON_BYTES // 2**20))
     return parse_json(path.read_bytes(), path.name)
 
 
@@ -132,7 +148,7 @@ def json_object(data: bytes, name: str) -> dict[str, Any]:
     """Return the object in the bytes of a JSON file called `name`. Raises ModelRefused for any other value."""
     value = parse_json(data, name)
     if not isinstance(value, dict):
-        raise ModelRefused(f"{name} holds no object.")
+        raise ModelRefused(sentence("{file} holds no object.", file=name))
     return value
 
 
@@ -140,7 +156,7 @@ def parse_json(data: bytes, name: str) -> Any:
     try:
         return json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise ModelRefused(f"{name} is not JSON.") from error
+        raise ModelRefused(sentence("{file} is not JSON.", file=name)) from error
 
 
 def quote(value: object) -> str:
@@ -167,5 +183,12 @@ def only_file(names: Iterable[str], suffix: str, stem: str, option: str = "--var
     named = [name for name in files if PurePosixPath(name).stem == stem] if stem else files
     if len(named) != 1:
         found = ", ".join(files[:4]) or "none"
-        raise ModelRefused(f"Exactly one {suffix} file is needed, or the one named with {option}; found: {found}.")
+        raise ModelRefused(
+            sentence(
+                "Exactly one {suffix} file is needed, or the one named with {option}; found: {found}.",
+                suffix=suffix,
+                option=option,
+                found=found,
+            )
+        )
     return named[0]

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 
 from inpainting.catalog.inspection.files import GGUF, ModelRefused, quote
 from inpainting.catalog.inspection.safetensors_header import MAX_DIMENSIONS, MAX_HEADER_BYTES, read_header
+from inpainting.core.sentences import sentence
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MAX_TENSORS, MAX_NOTES = 50_000, 10_000
@@ -67,12 +68,21 @@ def read_gguf_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         reader = Reader(file, path.name, path.stat().st_size)
         if reader.take(4) != MAGIC:
-            raise ModelRefused(f"{path.name} is no {GGUF} file.")
+            raise ModelRefused(sentence("{file} is no {suffix} file.", file=path.name, suffix=GGUF))
         version, tensor_count, note_count = reader.numbers("IQQ")
         if version not in VERSIONS:
-            raise ModelRefused(f"{path.name} has version {version} of GGUF; known are 2 and 3.")
+            raise ModelRefused(
+                sentence("{file} has version {version} of GGUF; known are 2 and 3.", file=path.name, version=version)
+            )
         if tensor_count > MAX_TENSORS or note_count > MAX_NOTES:
-            raise ModelRefused(f"{path.name} has {tensor_count} tensors and {note_count} notes; no model has.")
+            raise ModelRefused(
+                sentence(
+                    "{file} has {tensor_count} tensors and {note_count} notes; no model has.",
+                    file=path.name,
+                    tensor_count=tensor_count,
+                    note_count=note_count,
+                )
+            )
         notes = {reader.text(): reader.value() for _ in range(note_count)}
         described = [reader.tensor() for _ in range(tensor_count)]
         alignment = notes.get(ALIGNMENT, DEFAULT_ALIGNMENT)
@@ -147,7 +157,7 @@ def tensors(
         dtype, block, block_bytes = TYPES[kind]
         count = math.prod(shape)
         if offset % alignment or not shape or shape[-1] % block or not 0 < count < 2**63:
-            raise ModelRefused(f"{file} is damaged: {quote(name)} is described wrongly.")
+            raise ModelRefused(sentence("{file} is damaged: {name} is described wrongly.", file=file, name=quote(name)))
         begin = start + offset
         yield name, {"dtype": dtype, "shape": shape, "data_offsets": [begin, begin + count // block * block_bytes]}
 

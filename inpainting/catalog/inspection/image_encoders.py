@@ -15,6 +15,7 @@ from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.core.sentences import sentence
 
 PATCHES = "vision_model.embeddings.patch_embedding.weight"
 VISION = ("vision_model.", "visual_projection.")
@@ -100,7 +101,7 @@ def needed_encoder(header: Mapping[str, Any], file: str) -> str:
         for name, known in ENCODERS.items():
             if known.get(features) == shape[-1]:
                 return name
-    raise ModelRefused(f"{file} is an IP-Adapter for an image encoder that is not supported.")
+    raise ModelRefused(sentence("{file} is an IP-Adapter for an image encoder that is not supported.", file=file))
 
 
 def encoder_file(adapter: Path, parts: Iterable[Path]) -> Path:
@@ -108,14 +109,19 @@ def encoder_file(adapter: Path, parts: Iterable[Path]) -> Path:
     needed = needed_encoder(read_header(adapter), adapter.name)
     for part in parts:
         if not part.is_file():
-            raise ModelRefused(f"There is no file {part}.")
+            raise ModelRefused(sentence("There is no file {file}.", file=part))
         header = read_header(part)
         if encoder_of(header) == needed:
             check_numbers(header, part.name)
             return part
     raise ModelRefused(
-        f"{adapter.name} is an IP-Adapter for the image encoder {needed}, which is not beside it: name its "
-        ".safetensors file, as other programs have it in clip_vision, with --part FILE."
+        sentence(
+            "{file} is an IP-Adapter for the image encoder {needed}, which is not beside it: "
+            "name its .safetensors file, as other programs have it in clip_vision, with --part "
+            "FILE.",
+            file=adapter.name,
+            needed=needed,
+        )
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused, quote
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.core.sentences import sentence
 
 PATCH = "inpaint_patch/inpaint_patch.safetensors"
 """Its name in a model's folder."""
@@ -34,7 +35,7 @@ def check_patch_of(weights: Path, family: str) -> None:
     if path is None:
         return
     if not families.get(family).takes_inpaint_patch:
-        raise ModelRefused(f"Models of the family {family} take no inpaint patch.")
+        raise ModelRefused(sentence("Models of the family {family} take no inpaint patch.", family=family))
     check_patch(path)
 
 
@@ -43,14 +44,22 @@ def check_patch(path: Path) -> None:
     header = read_header(path)
     head = header.pop(HEAD, {"shape": [], "dtype": ""})
     if head["shape"][1:] != [5, 3, 3] or head["dtype"] not in FLOATS:
-        raise ModelRefused(f"{path.name} holds no convolution “{HEAD}” of 5 channels.")
+        raise ModelRefused(sentence("{file} holds no convolution “{name}” of 5 channels.", file=path.name, name=HEAD))
     names = [name for name in header if not name.endswith((MINIMUM, MAXIMUM))]
     if not names or len(header) != 3 * len(names):
-        raise ModelRefused(f"{path.name} is no inpaint patch: it does not hold two limits for each weight.")
+        raise ModelRefused(
+            sentence("{file} is no inpaint patch: it does not hold two limits for each weight.", file=path.name)
+        )
     for name in names:
         limits = [header.get(name + suffix) for suffix in (MINIMUM, MAXIMUM)]
         if header[name]["dtype"] != "U8" or not all(fits(limit, header[name]["shape"]) for limit in limits):
-            raise ModelRefused(f"{path.name} is no inpaint patch: {quote(name)} is no weight of bytes with two limits.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is no inpaint patch: {name} is no weight of bytes with two limits.",
+                    file=path.name,
+                    name=quote(name),
+                )
+            )
 
 
 def fits(limit: Any, shape: list[int]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ModelRefused
+from inpainting.core.sentences import sentence
 from inpainting.families.known_files import KNOWN_FILES, OTHER_LORAS, TAKEN, KnownFile
 
 FOUR_BITS = {
@@ -31,8 +32,14 @@ def refuse_four_bits(header: Mapping[str, Any], subject: str) -> None:
         if any(re.search(pattern, name) for name in header):
             with_gguf = " and ".join(known.label for known in families.registered_families() if known.component_file)
             raise ModelRefused(
-                f"{subject} holds weights of 4 bits ({label}), which is not supported: take the same model in bf16 or "
-                f"fp8, or a {GGUF} file of {with_gguf}."
+                sentence(
+                    "{subject} holds weights of 4 bits ({label}), which is not supported: take the same "
+                    "model in bf16 or fp8, or a {suffix} file of {with_gguf}.",
+                    subject=subject,
+                    label=label,
+                    suffix=GGUF,
+                    with_gguf=with_gguf,
+                )
             )
 
 

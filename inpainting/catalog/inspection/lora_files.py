@@ -27,6 +27,7 @@ from inpainting.catalog.inspection.lora_layers import (
     split_name,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header, read_metadata
+from inpainting.core.sentences import sentence
 from inpainting.families.declaration import BASE_MODEL_KEYS
 
 MAX_LORA_BYTES = 4 * 2**30
@@ -65,7 +66,9 @@ class LoraRefused(ModelRefused):
 
 
 def too_large(name: str) -> LoraRefused:
-    return LoraRefused(f"{name} is larger than {MAX_LORA_BYTES // 2**20} MB; no LoRA is.")
+    return LoraRefused(
+        sentence("{name} is larger than {most} MB; no LoRA is.", name=name, most=MAX_LORA_BYTES // 2**20)
+    )
 
 
 def check_lora(path: Path, family: str) -> None:
@@ -73,9 +76,9 @@ def check_lora(path: Path, family: str) -> None:
     try:
         check_names([path.name])
         if path.suffix.lower() != WEIGHTS:
-            raise LoraRefused(f"{path.name} is no {WEIGHTS} file.")
+            raise LoraRefused(sentence("{file} is no {suffix} file.", file=path.name, suffix=WEIGHTS))
         if not path.is_file():
-            raise LoraRefused(f"There is no file {path.name}.")
+            raise LoraRefused(sentence("There is no file {file}.", file=path.name))
         if path.stat().st_size > MAX_LORA_BYTES:
             raise too_large(path.name)
         header = read_header(path)
@@ -89,12 +92,21 @@ def check_lora(path: Path, family: str) -> None:
         raise LoraRefused(f"{path.name} is a LoRA for {other}, not for {families.get(family).label}.")
     support = families.get(family).lora
     if seen not in (None, family, support and support.taken_for):
-        raise LoraRefused(f"{path.name} is a LoRA for models of the family {seen}, not {family}.")
+        raise LoraRefused(
+            sentence(
+                "{file} is a LoRA for models of the family {other}, not {family}.",
+                file=path.name,
+                other=seen,
+                family=family,
+            )
+        )
     check_tensors(header, path.name, family)
     check_configuration(path)
     not_read = "" if support is None else support.not_read
     if lora_configuration(path) is not None and not is_read_by_diffusers(header, not_read):
-        raise LoraRefused(f"{path.name} has a configuration of PEFT, which is supported for plain LoRAs only.")
+        raise LoraRefused(
+            sentence("{file} has a configuration of PEFT, which is supported for plain LoRAs only.", file=path.name)
+        )
 
 
 def lora_file(names: Iterable[str], name: str) -> str:
@@ -106,7 +118,13 @@ def lora_file(names: Iterable[str], name: str) -> str:
     matching = [file for file in files if name in ("", file)]
     if len(matching) != 1:
         found = ", ".join(files[:8]) or "none"
-        raise LoraRefused(f"Exactly one {WEIGHTS} file is needed, or the one named with --file; found: {found}.")
+        raise LoraRefused(
+            sentence(
+                "Exactly one {suffix} file is needed, or the one named with --file; found: {found}.",
+                suffix=WEIGHTS,
+                found=found,
+            )
+        )
     return matching[0]
 
 
@@ -118,17 +136,36 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
             if mark in name:
                 raise LoraRefused(f"{file} is {kind}, which is not supported.")
         if support is None or not re.match(support.tensors, name):
-            raise LoraRefused(f"{file} is no LoRA for {families.get(family).label}: it holds {quote(name)}.")
+            raise LoraRefused(
+                sentence(
+                    "{file} is no LoRA for {label}: it holds {name}.",
+                    file=file,
+                    label=families.get(family).label,
+                    name=quote(name),
+                )
+            )
         if tensor["dtype"] not in TYPES:
-            raise LoraRefused(f"{file} holds {tensor['dtype']} numbers in {quote(name)}; known are {', '.join(TYPES)}.")
+            raise LoraRefused(
+                sentence(
+                    "{file} holds {type} numbers in {name}; known are {known}.",
+                    file=file,
+                    type=tensor["dtype"],
+                    name=quote(name),
+                    known=", ".join(TYPES),
+                )
+            )
         if split_name(name) is None:
-            raise LoraRefused(f"{file} is no LoRA: it holds {quote(name)}.")
+            raise LoraRefused(sentence("{file} is no LoRA: it holds {name}.", file=file, name=quote(name)))
     layers = layers_in(header)
     if not layers:
-        raise LoraRefused(f"{file} is no LoRA: it changes nothing.")
+        raise LoraRefused(sentence("{file} is no LoRA: it changes nothing.", file=file))
     for layer, shapes in sorted(layers.items()):
         if not are_complete(shapes):
-            raise LoraRefused(f"{file} is damaged: the tensors of {quote(layer)} do not fit together.")
+            raise LoraRefused(
+                sentence(
+                    "{file} is damaged: the tensors of {layer} do not fit together.", file=file, layer=quote(layer)
+                )
+            )
 
 
 def detect_family(header: Mapping[str, Any], base_models: Sequence[str] = ()) -> str | None:
@@ -182,7 +219,13 @@ def check_configuration(path: Path) -> None:
     """Refuse a PEFT configuration in the file that sets more than numbers and names of layers."""
     for name, value in (lora_configuration(path) or {}).items():
         if value and not HARMLESS.search(name):
-            raise LoraRefused(f"{path.name} is configured with {quote(name)}; only plain LoRAs are supported.")
+            raise LoraRefused(
+                sentence(
+                    "{file} is configured with {name}; only plain LoRAs are supported.",
+                    file=path.name,
+                    name=quote(name),
+                )
+            )
 
 
 def lora_configuration(path: Path) -> dict[str, Any] | None:
@@ -196,9 +239,9 @@ def lora_configuration(path: Path) -> dict[str, Any] | None:
     try:
         configuration = json.loads(text)
     except (TypeError, ValueError, RecursionError) as error:
-        raise LoraRefused(f"{path.name} is damaged: its configuration is not JSON.") from error
+        raise LoraRefused(sentence("{file} is damaged: its configuration is not JSON.", file=path.name)) from error
     if not isinstance(configuration, dict):
-        raise LoraRefused(f"{path.name} is damaged: its configuration is no object.")
+        raise LoraRefused(sentence("{file} is damaged: its configuration is no object.", file=path.name))
     return configuration
 
 
@@ -214,4 +257,8 @@ def check_finite(path: Path) -> None:
         bits: NDArray[Any] = np.memmap(path, np.uint8, "r", offset=start + begin, shape=(end - begin,)).view(kind)
         for at in range(0, len(bits), CHUNK_NUMBERS):
             if bool(np.any((bits[at : at + CHUNK_NUMBERS] & exponent) == exponent)):
-                raise LoraRefused(f"{path.name} is damaged: {quote(name)} holds numbers that are not finite.")
+                raise LoraRefused(
+                    sentence(
+                        "{file} is damaged: {name} holds numbers that are not finite.", file=path.name, name=quote(name)
+                    )
+                )

@@ -15,6 +15,7 @@ from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.onnx_folder import check_onnx_folder, onnx_folder_files
 from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
 from inpainting.catalog.inspection.weights_file import check_weights
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import (
     DiffusersLayout,
     OnnxFolderLayout,
@@ -34,7 +35,7 @@ def check_model(path: Path, family: str, names: Sequence[str] | None = None) -> 
     """
     layout = families.get(family).layout
     if not path.exists():
-        raise ModelRefused(f"There is no folder and no file {path.name}.")
+        raise ModelRefused(sentence("There is no folder and no file {file}.", file=path.name))
     match layout:
         case OnnxLayout():
             check_onnx(path, family, layout)
@@ -76,5 +77,7 @@ def model_files(names: Iterable[str], family: str, variant: str, read_index: Cal
             return transformers_files(names, layout)
         case DiffusersLayout():
             if INDEX not in names:
-                raise ModelRefused(f"There is no {INDEX}, so it is no model in diffusers' layout.")
+                raise ModelRefused(
+                    sentence("There is no {index}, so it is no model in diffusers' layout.", index=INDEX)
+                )
             return pipeline_files(names, read_index(), variant, family)

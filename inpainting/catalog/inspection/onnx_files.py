@@ -10,6 +10,7 @@ from pathlib import Path
 from inpainting.catalog.inspection import onnx_protobuf
 from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.onnx_protobuf import OnnxFile
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import ANY_NAME, OnnxLayout
 
 MAX_ONNX_BYTES = 2**30
@@ -23,7 +24,14 @@ def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
     """Check one ONNX file with the inputs and the output of that family. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() != ONNX or not path.is_file():
-        raise ModelRefused(f"{path.name} is no {ONNX} file; the family {family} is one such file.")
+        raise ModelRefused(
+            sentence(
+                "{file} is no {suffix} file; the family {family} is one such file.",
+                file=path.name,
+                suffix=ONNX,
+                family=family,
+            )
+        )
     file = read_onnx(path)
     check_inputs_and_output(path.name, file, family, layout)
     for operator in sorted(file.operators & layout.refusals.keys()):
@@ -36,9 +44,13 @@ def read_onnx(path: Path) -> OnnxFile:
     try:
         file = onnx_protobuf.read(path)
     except ValueError as error:
-        raise ModelRefused(f"{path.name} is no {ONNX} file, or it is damaged: {error}.") from error
+        raise ModelRefused(
+            sentence("{file} is no {suffix} file, or it is damaged: {error}.", file=path.name, suffix=ONNX, error=error)
+        ) from error
     if file.is_external:
-        raise ModelRefused(f"{path.name} needs numbers of another file; a network must hold them itself.")
+        raise ModelRefused(
+            sentence("{file} needs numbers of another file; a network must hold them itself.", file=path.name)
+        )
     foreign = sorted(file.domains - ONNX_DOMAINS)
     if foreign or "function" in file.messages or "training" in file.messages:
         what = f"operators of {quote(foreign[0])}" if foreign else "functions or training of its own"
@@ -48,7 +60,7 @@ def read_onnx(path: Path) -> OnnxFile:
 
 def check_onnx_size(name: str, size: int) -> None:
     if size > MAX_ONNX_BYTES:
-        raise ModelRefused(f"{name} is larger than {MAX_ONNX_BYTES // 2**20} MB.")
+        raise ModelRefused(sentence("{file} is larger than {most} MB.", file=name, most=MAX_ONNX_BYTES // 2**20))
 
 
 def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: OnnxLayout) -> None:
@@ -60,22 +72,54 @@ def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: Onnx
     if set(file.inputs) != set(wanted) or not file.outputs:
         names = ", ".join(sorted(file.inputs)) or "nothing"
         expected = "one image" if ANY_NAME in wanted else " and ".join(wanted)
-        raise ModelRefused(f"{name} takes {quote(names)}; the family {family} takes {expected}.")
+        raise ModelRefused(
+            sentence(
+                "{file} takes {found}; the family {family} takes {expected}.",
+                file=name,
+                found=quote(names),
+                family=family,
+                expected=expected,
+            )
+        )
     output = next(iter(file.outputs.values()))
     if layout.output_channels is not None and output.shape[1:2] not in ((None,), (layout.output_channels,)):
         raise ModelRefused(
-            f"{name} returns no image of {layout.output_channels} channels, as the family {family} does."
+            sentence(
+                "{file} returns no image of {channels} channels, as the family {family} does.",
+                file=name,
+                channels=layout.output_channels,
+                family=family,
+            )
         )
     for value in (*file.inputs.values(), output):
         if value.type != number:
             raise ModelRefused(
-                f"{name} takes or gives something else than {type_name}, so it is not of the family {family}."
+                sentence(
+                    "{file} takes or gives something else than {type_name}, so it is not of the family {family}.",
+                    file=name,
+                    type_name=type_name,
+                    family=family,
+                )
             )
     sides = set()
     for part, channels in wanted.items():
         shape = file.inputs[part].shape
         if len(shape) != 4 or shape[0] not in (None, 1) or shape[1] not in (None, channels):
-            raise ModelRefused(f"{name} takes {quote(part)} in another shape than [1, {channels}, height, width].")
+            raise ModelRefused(
+                sentence(
+                    "{file} takes {input} in another shape than [1, {channels}, height, width].",
+                    file=name,
+                    input=quote(part),
+                    channels=channels,
+                )
+            )
         sides |= set(shape[2:])
     if len(sides) > 1 or not all(side is None or ONNX_SIDES[0] <= side <= ONNX_SIDES[1] for side in sides):
-        raise ModelRefused(f"{name} must take squares of {ONNX_SIDES[0]} to {ONNX_SIDES[1]} pixels, or any size.")
+        raise ModelRefused(
+            sentence(
+                "{file} must take squares of {least} to {most} pixels, or any size.",
+                file=name,
+                least=ONNX_SIDES[0],
+                most=ONNX_SIDES[1],
+            )
+        )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from inpainting.catalog.inspection.files import ModelRefused, check_names, names_in, quote
 from inpainting.catalog.inspection.onnx_files import read_onnx
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import OnnxFolderLayout
 
 FLOAT32 = 1
@@ -26,19 +27,34 @@ def onnx_folder_files(names: Iterable[str], layout: OnnxFolderLayout) -> list[st
 def check_onnx_folder(folder: Path, family: str, layout: OnnxFolderLayout) -> None:
     """Check the ONNX files of that family in a folder. Raises ModelRefused."""
     if not folder.is_dir():
-        raise ModelRefused(f"{folder.name} is no folder; a model of this family is one.")
+        raise ModelRefused(sentence("{folder} is no folder; a model of this family is one.", folder=folder.name))
     names = names_in(folder)
     check_names(names)
     for name in onnx_folder_files(names, layout):
         file, wanted = read_onnx(folder / name), layout.inputs[name]
         if set(file.inputs) != set(wanted):
             found = ", ".join(sorted(file.inputs)) or "nothing"
-            raise ModelRefused(f"{name} takes {quote(found)}; the family {family} takes {', '.join(wanted)}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} takes {found}; the family {family} takes {expected}.",
+                    file=name,
+                    found=quote(found),
+                    family=family,
+                    expected=", ".join(wanted),
+                )
+            )
         for part, shape in wanted.items():
             value = file.inputs[part]
             if value.type != FLOAT32 or not fits(value.shape, shape):
                 sides = ", ".join("any" if side is None else str(side) for side in shape)
-                raise ModelRefused(f"{name} takes {quote(part)} as something else than float32 [{sides}].")
+                raise ModelRefused(
+                    sentence(
+                        "{file} takes {input} as something else than float32 [{sides}].",
+                        file=name,
+                        input=quote(part),
+                        sides=sides,
+                    )
+                )
 
 
 def fits(shape: Shape, wanted: Shape) -> bool:

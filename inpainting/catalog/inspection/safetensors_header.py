@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, quote
+from inpainting.core.sentences import sentence
 
 MAX_HEADER_BYTES = 100_000_000
 """The limit of the safetensors library (`MAX_HEADER_SIZE`)."""
@@ -42,26 +43,51 @@ def read_header(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 10 or length > min(MAX_HEADER_BYTES, size - 8):
-            raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header does not fit.")
+            raise ModelRefused(
+                sentence("{file} is no {suffix} file: its header does not fit.", file=path.name, suffix=WEIGHTS)
+            )
         text = file.read(length)
         if text.count(b":") > MAX_COLONS or text.count(b",") > MAX_COMMAS:
             raise ModelRefused(
-                f"{path.name} has a header of more than {MAX_COLONS // 4} tensors, or as long; no model has."
+                sentence(
+                    "{file} has a header of more than {most} tensors, or as long; no model has.",
+                    file=path.name,
+                    most=MAX_COLONS // 4,
+                )
             )
         try:
             header = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is not JSON.") from error
+            raise ModelRefused(
+                sentence("{file} is no {suffix} file: its header is not JSON.", file=path.name, suffix=WEIGHTS)
+            ) from error
     if not isinstance(header, dict):
-        raise ModelRefused(f"{path.name} is no {WEIGHTS} file: its header is no object.")
+        raise ModelRefused(
+            sentence("{file} is no {suffix} file: its header is no object.", file=path.name, suffix=WEIGHTS)
+        )
     header.pop(METADATA, None)
     at = 0
     for begin, end, name in sorted(tensor_spans(header, path.name)):
         if begin != at:
-            raise ModelRefused(f"{path.name} is damaged: {quote(name)} begins at byte {begin}, not at {at}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is damaged: {name} begins at byte {begin}, not at {at}.",
+                    file=path.name,
+                    name=quote(name),
+                    begin=begin,
+                    at=at,
+                )
+            )
         at = end
     if at != size - 8 - length:
-        raise ModelRefused(f"{path.name} is damaged: it has {size - 8 - length} bytes of numbers, its header {at}.")
+        raise ModelRefused(
+            sentence(
+                "{file} is damaged: it has {present} bytes of numbers, its header {at}.",
+                file=path.name,
+                present=size - 8 - length,
+                at=at,
+            )
+        )
     return header
 
 
@@ -84,7 +110,11 @@ def tensor_spans(header: Mapping[str, Any], file: str) -> Iterator[tuple[int, in
                 raise ValueError(shape)
             bits = TYPE_BITS[dtype]
         except (KeyError, TypeError, ValueError) as error:
-            raise ModelRefused(f"{file} is damaged: {quote(name)} is described wrongly.") from error
+            raise ModelRefused(
+                sentence("{file} is damaged: {name} is described wrongly.", file=file, name=quote(name))
+            ) from error
         if (end - begin) * 8 != math.prod(shape) * bits:
-            raise ModelRefused(f"{file} is damaged: {quote(name)} has not the length of its shape.")
+            raise ModelRefused(
+                sentence("{file} is damaged: {name} has not the length of its shape.", file=file, name=quote(name))
+            )
         yield begin, end, name

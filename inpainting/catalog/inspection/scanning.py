@@ -40,6 +40,7 @@ from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.unpickling import write_weights
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import WeightsLayout
 
 HALF = "fp16"
@@ -123,7 +124,11 @@ def pipeline_in(folder: Path) -> FoundModel:
         return ip_adapter_in(folder, prompts)
     family = pipeline_families().get(class_name)
     if family is None:
-        raise ModelRefused(f"It is a pipeline of the class {quote(class_name)}, which is not supported.")
+        raise ModelRefused(
+            sentence(
+                "It is a pipeline of the class {class_name}, which is not supported.", class_name=quote(class_name)
+            )
+        )
     check_folder(folder, family, pipeline_files(names_in(folder, is_cached=True), index, HALF, family))
     return FoundModel(folder, Kind.CHECKPOINT, family, variant=HALF)
 

@@ -38,6 +38,7 @@ from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.core.sentences import sentence
 
 TRANSFORMER, SCHEDULER = "transformer", "scheduler"
 SCHEDULER_CONFIG = f"{SCHEDULER}/scheduler_config.json"
@@ -146,11 +147,27 @@ class TransformerFile(ComponentFile):
         known, file = families.get(family or self.family), self.path.name
         width, channels = (*shape_of(self.transformer, embedder), 0)[:2]
         if channels != (expected := diffusers_layout(known.name).file_channels):
-            raise ModelRefused(f"{file} is a transformer with {channels} input channels; {known.label} has {expected}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is a transformer with {channels} input channels; {label} has {expected}.",
+                    file=file,
+                    channels=channels,
+                    label=known.label,
+                    expected=expected,
+                )
+            )
         if not is_gguf(file):
             check_numbers(self.transformer, file, may_be_scaled=True)
         if not head or head % multiple or width % head:
-            raise ModelRefused(f"{file} is no {self.label}: its heads have a width of {head} of {width}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is no {label}: its heads have a width of {head} of {width}.",
+                    file=file,
+                    label=self.label,
+                    head=head,
+                    width=width,
+                )
+            )
 
     def words(self, family: str) -> list[str]:
         """Return the words of the command that adds it."""
@@ -244,7 +261,7 @@ class TransformerFile(ComponentFile):
         found: dict[str, Path] = {}
         for path in paths:
             if not path.is_file():
-                raise ModelRefused(f"There is no file {path}.")
+                raise ModelRefused(sentence("There is no file {file}.", file=path))
             check_single_file(path)
             header = read_header(path)
             refuse_known(header, path.name)
@@ -252,10 +269,24 @@ class TransformerFile(ComponentFile):
             component = self.component_in(header) or next(fitting, "")
             if not component:
                 labels = " or ".join(map(self.label_of, self.components))
-                raise ModelRefused(f"{path.name} is no file of {labels}, which {self.models} has.")
+                raise ModelRefused(
+                    sentence(
+                        "{file} is no file of {labels}, which {models} has.",
+                        file=path.name,
+                        labels=labels,
+                        models=self.models,
+                    )
+                )
             if component in found:
                 label = self.label_of(component)
-                raise ModelRefused(f"{found[component].name} and {path.name} are both files of {label}.")
+                raise ModelRefused(
+                    sentence(
+                        "{file} and {file_2} are both files of {label}.",
+                        file=found[component].name,
+                        file_2=path.name,
+                        label=label,
+                    )
+                )
             found[component] = path
         return found
 
@@ -288,14 +319,20 @@ class TransformerFile(ComponentFile):
                 continue
             path = folder / component / CONFIG
             if not path.is_file():
-                raise ModelRefused(f"{component} holds no {CONFIG}.")
+                raise ModelRefused(sentence("{component} holds no {config}.", component=component, config=CONFIG))
             configuration = json_object(path.read_bytes(), CONFIG)
             check_configuration(configuration, Path(component, CONFIG), {})
             actual, expected = other.size_in(configuration), shape_of(self.transformer, other.features)[-1]
             if not isinstance(actual, int) or other.layers * actual != expected:
                 count = f"{other.layers} times " if other.layers > 1 else ""
                 raise ModelRefused(
-                    f"{component} gives features of {count}{quote(actual)}, the transformer takes {expected}."
+                    sentence(
+                        "{component} gives features of {count}{other}, the transformer takes {expected}.",
+                        component=component,
+                        count=count,
+                        other=quote(actual),
+                        expected=expected,
+                    )
                 )
 
     def files_among(self, names: Iterable[str], variant: str, family: str, components: Collection[str]) -> list[str]:

@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.files import (
     quote,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import TransformersLayout
 
 PREPROCESSOR = "preprocessor_config.json"
@@ -33,7 +34,7 @@ def transformers_files(names: Iterable[str], layout: TransformersLayout) -> list
         missing.append(PREPROCESSOR)
     if missing:
         found = ", ".join(sorted(present)[:6]) or "nothing"
-        raise ModelRefused(f"{missing[0]} is missing. Found: {found}.")
+        raise ModelRefused(sentence("{missing} is missing. Found: {found}.", missing=missing[0], found=found))
     return [*needed, *(name for name in (PREPROCESSOR, PROCESSOR, *layout.more_files) if name in present)]
 
 
@@ -59,11 +60,18 @@ def names_a_processor_alone(configuration: object) -> bool:
 def check_transformers_folder(folder: Path, layout: TransformersLayout) -> None:
     """Check names, configurations and the header of the weights. Raises ModelRefused."""
     if not folder.is_dir():
-        raise ModelRefused(f"{folder.name} is no folder; a model of this family is one.")
+        raise ModelRefused(sentence("{folder} is no folder; a model of this family is one.", folder=folder.name))
     names = names_in(folder)
     check_names([*names, folder.name])
     check_configurations(folder, transformers_files(names, layout))
     model_type = json_object((folder / CONFIG).read_bytes(), CONFIG).get("model_type")
     if model_type not in layout.model_types:
-        raise ModelRefused(f"{CONFIG} is of a {quote(model_type)}, not of a {layout.model_types[0]}.")
+        raise ModelRefused(
+            sentence(
+                "{config} is of a {model_type}, not of a {expected}.",
+                config=CONFIG,
+                model_type=quote(model_type),
+                expected=layout.model_types[0],
+            )
+        )
     read_header(folder / MODEL)

@@ -10,6 +10,7 @@ from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused, check_single_file
 from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import UnsupportedNetwork, WeightsLayout
 
 MAX_WEIGHTS_BYTES = 2**30
@@ -20,13 +21,19 @@ def check_weights(path: Path, family: str, layout: WeightsLayout) -> None:
     """Check one file of that family. Raises ModelRefused."""
     check_single_file(path)
     if not path.is_file() or path.stat().st_size > MAX_WEIGHTS_BYTES:
-        raise ModelRefused(f"{path.name} is no file of at most {MAX_WEIGHTS_BYTES // 2**20} MB.")
+        raise ModelRefused(
+            sentence("{file} is no file of at most {most} MB.", file=path.name, most=MAX_WEIGHTS_BYTES // 2**20)
+        )
     header = read_header(path)
     refuse_known(header, path.name)
     try:
         layout.sizes(shapes_in(header))
     except ValueError as error:
-        raise ModelRefused(f"{path.name} is no network of the family {family}: {error}.") from error
+        raise ModelRefused(
+            sentence(
+                "{file} is no network of the family {family}: {error}.", file=path.name, family=family, error=error
+            )
+        ) from error
 
 
 def weights_family(header: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from inpainting.catalog.rows.model_files import sees_model_files
 from inpainting.catalog.shipped_weights import UNTRIED
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import mark, parts_of, restored
 from inpainting.core.settings_table import DEFAULT_STRENGTH, RANGES
 from inpainting.core.validation import check_range
 from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
@@ -108,6 +109,9 @@ class InferenceModel(ConditionalUpdate):
         max_length=20, choices=ModelState.choices, default=ModelState.NOT_INSTALLED, editable=False
     )
     message = models.CharField(max_length=500, blank=True, editable=False, help_text="progress or error of a pull")
+    sentences = models.JSONField(
+        null=True, editable=False, help_text="what the message was made of (`parts_of`); empty: it is a plain text"
+    )
     done_bytes = models.BigIntegerField(default=0, editable=False)
     total_bytes = models.BigIntegerField(default=0, editable=False)
     installed_at = models.DateTimeField(null=True, editable=False)
@@ -161,6 +165,11 @@ class InferenceModel(ConditionalUpdate):
         except InvalidRequest as error:
             raise ValidationError({str(error.field): error.message}) from error
 
+    @property
+    def news(self) -> str:
+        """The message as the sentence that it was."""
+        return restored(self.message, self.sentences)
+
     # Factories
 
     @classmethod
@@ -174,7 +183,7 @@ class InferenceModel(ConditionalUpdate):
         return self._update_where(
             ~models.Q(state=ModelState.PULLING) | NOT_LEASED,
             state=ModelState.PULLING,
-            message="Starting",
+            message=mark("Starting"),
             done_bytes=0,
             total_bytes=0,
             fence=models.F("fence") + 1,
@@ -187,7 +196,7 @@ class InferenceModel(ConditionalUpdate):
             self._held(),
             done_bytes=done_bytes,
             total_bytes=total_bytes,
-            message=message[:500],
+            **message_columns(message),
             lease_until=seconds_from_now(PULL_LEASE_SECONDS),
         )
 
@@ -214,7 +223,7 @@ class InferenceModel(ConditionalUpdate):
     def fail_pull(self, message: str) -> bool:
         """End the pull with an error. Files of an earlier pull stay installed. False as `progress`."""
         state = ModelState.INSTALLED if self.weights is not None else ModelState.FAILED
-        return self._update_where(self._held(), state=state, message=message[:500], lease_until=None)
+        return self._update_where(self._held(), state=state, lease_until=None, **message_columns(message))
 
     def remove(self) -> bool:
         """Mark the model as not installed; the pinned hashes stay. False: it is being pulled."""
@@ -308,3 +317,7 @@ def spec_columns(spec: ModelSpec) -> dict[str, Any]:
     """Return the columns of a spec's row."""
     columns = {name: getattr(spec, name) for name in SPEC_COLUMNS}
     return columns | {"control": spec.control or "", "aliases": list(spec.aliases)}
+
+
+def message_columns(message: str) -> dict[str, Any]:
+    return {"message": message[:500], "sentences": parts_of([message]) or None}

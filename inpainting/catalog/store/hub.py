@@ -24,6 +24,7 @@ from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SAFETENSORS_REVISIONS
 from inpainting.catalog.specs import REVISION, Kind, Source
 from inpainting.catalog.store.sources import Manifest, ManifestFile, ModelUnavailable, OnBytes
+from inpainting.core.sentences import sentence
 
 ATTEMPTS = 5
 """Times that an interrupted download is resumed, besides the retries of the hub's library."""
@@ -39,7 +40,9 @@ def go_online() -> None:
 def check_repo(repo: str) -> None:
     """Refuse text that is no name of a repository on the hub. Raises ModelRefused."""
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", repo) or "--" in repo or ".." in repo:
-        raise ModelRefused(f"“{repo[:100]}” is no repository on the hub; their names are owner/name.")
+        raise ModelRefused(
+            sentence("“{repo}” is no repository on the hub; their names are owner/name.", repo=repo[:100])
+        )
 
 
 class HubSource:
@@ -77,14 +80,16 @@ class HubSource:
             info = HfApi(endpoint=self.endpoint).model_info(repo, revision=revision or None, files_metadata=True)
         commit = info.sha or ""
         if not re.match(REVISION, commit) or (revision and commit != revision):
-            raise ModelRefused(f"The hub answered with revision “{commit[:80]}”, which was not requested.")
+            raise ModelRefused(
+                sentence("The hub answered with revision “{revision}”, which was not requested.", revision=commit[:80])
+            )
         licence = getattr(info.card_data, "license", None) or ""
         return commit, {sibling.rfilename: sibling for sibling in info.siblings or ()}, str(licence)
 
     def index(self, repo: str, revision: str, size: int) -> dict[str, Any]:
         """Download the model_index.json of a repository."""
         if size > MAX_JSON_BYTES:
-            raise ModelRefused(f"{INDEX} is larger than {MAX_JSON_BYTES // 2**20} MB.")
+            raise ModelRefused(sentence("{file} is larger than {most} MB.", file=INDEX, most=MAX_JSON_BYTES // 2**20))
         with TemporaryFile() as file:
             self.append(repo, revision, INDEX, file, size, lambda count: None)
             file.seek(0)
@@ -125,7 +130,7 @@ def promised_file(sibling: Any) -> ManifestFile:
     """Return a file of the hub's listing with its hash. Raises ModelRefused where size or hash are missing."""
     sha256 = sibling.lfs.sha256 if sibling.lfs else ""
     if sibling.size is None or not (sha256 or sibling.blob_id):
-        raise ModelRefused(f"The hub gives neither size nor hash of {sibling.rfilename}.")
+        raise ModelRefused(sentence("The hub gives neither size nor hash of {file}.", file=sibling.rfilename))
     return ManifestFile(sibling.rfilename, sibling.size, sha256=sha256, git_sha1="" if sha256 else sibling.blob_id)
 
 
@@ -151,16 +156,28 @@ def translate_errors(repo: str) -> Iterator[None]:
         import httpx2
         from huggingface_hub import errors
     except ImportError as error:
-        raise ModelUnavailable("The hub's library is not installed; “make install” without LIGHT=1 adds it.") from error
+        raise ModelUnavailable(
+            sentence("The hub's library is not installed; “make install” without LIGHT=1 adds it.")
+        ) from error
     try:
         yield
     except errors.GatedRepoError as error:
-        raise ModelUnavailable(f"{repo} is gated: accept its licence on its page, then set HF_TOKEN.") from error
+        raise ModelUnavailable(
+            sentence("{repo} is gated: accept its licence on its page, then set HF_TOKEN.", repo=repo)
+        ) from error
     except errors.RepositoryNotFoundError as error:
-        raise ModelUnavailable(f"The hub has no {repo}, or it is private; HF_TOKEN opens your own.") from error
+        raise ModelUnavailable(
+            sentence("The hub has no {repo}, or it is private; HF_TOKEN opens your own.", repo=repo)
+        ) from error
     except errors.RevisionNotFoundError as error:
-        raise ModelUnavailable(f"{repo} does not have the pinned revision.") from error
+        raise ModelUnavailable(sentence("{repo} does not have the pinned revision.", repo=repo)) from error
     except errors.HfHubHTTPError as error:
-        raise ModelUnavailable(f"The hub answered with status {error.response.status_code} for {repo}.") from error
+        raise ModelUnavailable(
+            sentence("The hub answered with status {status} for {repo}.", status=error.response.status_code, repo=repo)
+        ) from error
     except (httpx2.HTTPError, OSError) as error:
-        raise ModelUnavailable(f"The hub cannot be reached for {repo}: {str(error).splitlines()[0][:200]}") from error
+        raise ModelUnavailable(
+            sentence(
+                "The hub cannot be reached for {repo}: {reason}", repo=repo, reason=str(error).splitlines()[0][:200]
+            )
+        ) from error

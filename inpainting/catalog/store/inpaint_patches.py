@@ -9,6 +9,7 @@ from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.inpaint_patch import check_patch
 from inpainting.catalog.store.unpickling import run_program
+from inpainting.core.sentences import sentence
 
 PATCH_SUFFIX, HEAD_SUFFIX = ".patch", ".pth"
 MAX_PATCH_BYTES, MAX_HEAD_BYTES = 4 * 2**30, 2**20
@@ -25,7 +26,9 @@ def unpickle(parts: Sequence[Path], target: Path) -> None:
     by_suffix = {path.suffix.lower(): path for path in parts}
     if len(parts) != 2 or by_suffix.keys() != {PATCH_SUFFIX, HEAD_SUFFIX}:
         raise ModelRefused(
-            "An inpaint patch is two files: --part inpaint_v26.fooocus.patch and --part fooocus_inpaint_head.pth."
+            sentence(
+                "An inpaint patch is two files: --part inpaint_v26.fooocus.patch and --part fooocus_inpaint_head.pth."
+            )
         )
     files = {by_suffix[PATCH_SUFFIX]: MAX_PATCH_BYTES, by_suffix[HEAD_SUFFIX]: MAX_HEAD_BYTES}
     run_program("patch", files, target)

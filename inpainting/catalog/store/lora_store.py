@@ -18,6 +18,7 @@ from inpainting.catalog.store.converted_networks import sha256_file
 from inpainting.catalog.store.hub import HubSource
 from inpainting.catalog.store.pull import check_free_space, verify
 from inpainting.catalog.store.sources import Manifest, link
+from inpainting.core.sentences import sentence
 
 
 def add(lora: Lora, origin: Path, *, is_linked: bool = False) -> None:
@@ -82,5 +83,5 @@ def copy_file(origin: Path, target: Path, *, is_linked: bool = False) -> tuple[s
                 digest.update(chunk)
                 size += copy.write(chunk)
     except PermissionError as error:
-        raise LoraRefused(f"{origin.name} may not be read.") from error
+        raise LoraRefused(sentence("{file} may not be read.", file=origin.name)) from error
     return digest.hexdigest(), size

@@ -35,6 +35,7 @@ from inpainting.catalog.store.sources import (
     check_installable,
 )
 from inpainting.core.errors import PaintingError
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.core.setting import DIFFUSION
 
 STAGING = ".staging"
@@ -56,7 +57,7 @@ def start_pull_process(model: InferenceModel) -> bool:
     try:
         spawn(model)
     except OSError as error:
-        reason = f"The pull could not start: {error.strerror or error}."
+        reason = sentence("The pull could not start: {reason}.", reason=error.strerror or error)
         model.fail_pull(reason)
         raise ModelUnavailable(reason) from error
     return True
@@ -89,11 +90,12 @@ def pull(model: InferenceModel, source: ModelSource, manifest: Manifest) -> None
         model.fail_pull(error.message)
         raise
     except OSError as error:
-        model.fail_pull(f"The disk failed: {error.strerror or error}.")
-        raise ModelUnavailable(f"The disk failed: {error.strerror or error}.") from error
+        reason = sentence("The disk failed: {reason}.", reason=error.strerror or error)
+        model.fail_pull(reason)
+        raise ModelUnavailable(reason) from error
     except BaseException as error:
         if not isinstance(error, PullLost):
-            model.fail_pull("Interrupted; the next pull resumes it.")
+            model.fail_pull(sentence("Interrupted; the next pull resumes it."))
         raise
 
 
@@ -114,13 +116,13 @@ def install(model: InferenceModel, source: ModelSource, manifest: Manifest) -> N
             target.unlink(missing_ok=True)
             if part.exists() and part.stat().st_size > file.size:
                 part.unlink()
-            progress.add(part.stat().st_size if part.exists() else 0, f"Getting {file.name}")
-            on_bytes = partial(progress.add, message=f"Getting {file.name}")
+            progress.add(part.stat().st_size if part.exists() else 0, sentence("Getting {file}", file=file.name))
+            on_bytes = partial(progress.add, message=sentence("Getting {file}", file=file.name))
             source.fetch(model.repo, manifest.revision, file, part, on_bytes)
             files[file.name] = verify(part, file, model.files.get(file.name), progress.report)
             os.replace(part, target)
         else:
-            progress.add(file.size, f"Checking {file.name}")
+            progress.add(file.size, sentence("Checking {file}", file=file.name))
             files[file.name] = verify(target, file, model.files.get(file.name), progress.report)
     for path in staging.rglob("*"):
         if path.is_file() and path.relative_to(staging).as_posix() not in files:
@@ -194,7 +196,13 @@ def check_free_space(staging: Path, manifest: Manifest) -> None:
     fetched = sum(path.stat().st_size for path in staging.rglob("*") if path.is_file())
     missing, free = max(0, manifest.size_bytes - fetched), shutil.disk_usage(staging).free
     if missing > free:
-        raise ModelUnavailable(f"It needs {filesizeformat(missing)} more, and {filesizeformat(free)} are free.")
+        raise ModelUnavailable(
+            sentence(
+                "It needs {missing} more, and {free} are free.",
+                missing=filesizeformat(missing),
+                free=filesizeformat(free),
+            )
+        )
 
 
 def verify(
@@ -213,7 +221,7 @@ def verify(
             sha256.update(chunk)
             git_sha1.update(chunk)
             md5.update(chunk)
-            report(f"Checking {file.name}")
+            report(sentence("Checking {file}", file=file.name))
     wrong = (
         path.stat().st_size != file.size
         or file.sha256 not in ("", sha256.hexdigest())
@@ -222,16 +230,19 @@ def verify(
     )
     if wrong:
         path.unlink()
-        raise ModelRefused(f"{file.name} is not what was promised: its hash differs. Nothing was installed.")
+        raise ModelRefused(
+            sentence("{file} is not what was promised: its hash differs. Nothing was installed.", file=file.name)
+        )
     if pinned and pinned["sha256"] != sha256.hexdigest():
         path.unlink()
         raise ModelRefused(pin_mismatch(file.name))
     return {"sha256": sha256.hexdigest(), "size": file.size}
 
 
-def pin_mismatch(name: str) -> str:
-    return (
-        f"{name} is not the file that was pinned at the first pull. Nothing was installed; --repin takes the new one."
+def pin_mismatch(name: str) -> Sentence:
+    return sentence(
+        "{file} is not the file that was pinned at the first pull. Nothing was installed; --repin takes the new one.",
+        file=name,
     )
 
 

@@ -26,6 +26,7 @@ from inpainting.catalog.store.sources import (
     OnBytes,
 )
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 
 RELEASE = "https://"
 PICKLE = ".pth"
@@ -58,12 +59,18 @@ def release(url: str) -> tuple[str, str, str]:
     match = URL.fullmatch(url)
     if match is None:
         raise ModelRefused(
-            f"{quote(url)} is no https address of an .onnx or {PICKLE} file, with “#sha256=…” or “#md5=…” at its end "
-            "or without."
+            sentence(
+                "{url} is no https address of an .onnx or {suffix} file, with “#sha256=…” or "
+                "“#md5=…” at its end or without.",
+                url=quote(url),
+                suffix=PICKLE,
+            )
         )
     if match["name"].endswith(PICKLE) and match["sha256"] is None:
         raise ModelRefused(
-            f"{quote(url)} is the address of a pickle, which is taken with “#sha256=…” at its end alone."
+            sentence(
+                "{url} is the address of a pickle, which is taken with “#sha256=…” at its end alone.", url=quote(url)
+            )
         )
     return match["name"], match["sha256"] or "", match["md5"] or ""
 
@@ -87,13 +94,17 @@ class UnpickledSource:
             path = Path(folder, self.remote.name)
             self.remote.fetch(model.repo, "", self.remote.promised(), path, lambda count: None)
             if sha256_file(path) != self.remote.sha256:
-                raise ModelRefused(f"{path.name} is not what was promised: its hash differs. Nothing was installed.")
+                raise ModelRefused(
+                    sentence(
+                        "{file} is not what was promised: its hash differs. Nothing was installed.", file=path.name
+                    )
+                )
             self.local = LocalSource(path)
             return replace(self.local.manifest(model), source=Source.URL)
 
     def fetch(self, repo: str, revision: str, file: ManifestFile, target: Path, on_bytes: OnBytes) -> None:
         if self.local is None:
-            raise ModelUnavailable("The manifest of a pickle comes first.")
+            raise ModelUnavailable(sentence("The manifest of a pickle comes first."))
         self.local.fetch(repo, revision, file, target, on_bytes)
 
 
@@ -142,4 +153,11 @@ class UrlSource:
                     missing -= len(part)
                     if missing <= 0:
                         return
-        raise ModelUnavailable(f"The download from {self.url} ended after {file.size - missing} of {file.size} bytes.")
+        raise ModelUnavailable(
+            sentence(
+                "The download from {url} ended after {present} of {size} bytes.",
+                url=self.url,
+                present=file.size - missing,
+                size=file.size,
+            )
+        )

@@ -62,6 +62,7 @@ from inpainting.catalog.specs import Kind, Source
 from inpainting.catalog.store.inpaint_patches import patched_models, unpickle
 from inpainting.catalog.store.unpickling import write_weights
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import DiffusersLayout, OnnxLayout, WeightsLayout
 
 OnBytes = Callable[[int], None]
@@ -159,7 +160,7 @@ class LocalSource:
 
     def manifest(self, model: InferenceModel) -> Manifest:
         if not self.path.exists():
-            raise ModelUnavailable(f"There is no folder and no file {self.path}.")
+            raise ModelUnavailable(sentence("There is no folder and no file {file}.", file=self.path))
         is_checkpoint = model.kind == Kind.CHECKPOINT
         layout = families.get(model.family).layout
         is_network = is_checkpoint and isinstance(layout, OnnxLayout | WeightsLayout)
@@ -267,7 +268,11 @@ class LocalSource:
     def _manifest(self, model: InferenceModel, source: Source, names: list[str]) -> Manifest:
         if self._patch is not None:
             if is_trained_to_fill(self.path):
-                raise ModelRefused(f"{self.path.name} is an inpainting model already, for which the patch is not made.")
+                raise ModelRefused(
+                    sentence(
+                        "{file} is an inpainting model already, for which the patch is not made.", file=self.path.name
+                    )
+                )
             names = [*names, PATCH]
         origins = ((name, self._origin(name)) for name in names)
         files = tuple(
@@ -282,7 +287,9 @@ class LocalSource:
         if self.config:
             named = self._named_configuration()
             if not can_configure(named, header):
-                raise ModelUnavailable(f"The configuration of {self.config} is that of another kind of model.")
+                raise ModelUnavailable(
+                    sentence("The configuration of {config} is that of another kind of model.", config=self.config)
+                )
             return named
         own = configuration_folder(self.path)
         if own.is_dir() and can_configure(own, header):
@@ -293,8 +300,12 @@ class LocalSource:
             if folder is not None and folder.is_dir() and can_configure(folder, header):
                 return folder
         raise ModelUnavailable(
-            f"{self.path.name} holds only weights, of no published shape, and no installed model has a "
-            "configuration that fits. Name a folder in diffusers' layout, weights or not, with --config."
+            sentence(
+                "{file} holds only weights, of no published shape, and no installed model has a "
+                "configuration that fits. Name a folder in diffusers' layout, weights or not, with "
+                "--config.",
+                file=self.path.name,
+            )
         )
 
     def _sampled_as_trained(self, folder: Path, family: str) -> Path:
@@ -316,11 +327,17 @@ class LocalSource:
         if self.config in configurations.NAMES and (named is None or not named.is_dir()):
             return self._published_configuration(self.config)
         if named is None:
-            raise ModelUnavailable(f"{self.config} is not installed; “python manage.py pull_model {self.config}”.")
+            raise ModelUnavailable(
+                sentence("{config} is not installed; “python manage.py pull_model {config}”.", config=self.config)
+            )
         if not named.is_dir():
             known = ", ".join(configurations.NAMES)
             raise ModelUnavailable(
-                f"--config names an installed model, a folder or one of {known}; “{self.config}” is neither."
+                sentence(
+                    "--config names an installed model, a folder or one of {known}; “{config}” is neither.",
+                    known=known,
+                    config=self.config,
+                )
             )
         return named
 

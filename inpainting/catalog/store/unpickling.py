@@ -10,6 +10,7 @@ from typing import Literal
 
 import inpainting
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.core.sentences import sentence
 
 PROGRAM = Path(inpainting.__file__).parent / "networks" / "unpickled.py"
 REFUSED = 2
@@ -33,9 +34,16 @@ def run_program(what: Literal["patch", "weights"], limits: Mapping[Path, int], t
     """
     for path, limit in limits.items():
         if not path.is_file():
-            raise ModelRefused(f"There is no file {path}.")
+            raise ModelRefused(sentence("There is no file {file}.", file=path))
         if path.stat().st_size > limit:
-            raise ModelRefused(f"{path.name} has {path.stat().st_size} bytes, of {limit} at most.")
+            raise ModelRefused(
+                sentence(
+                    "{file} has {size} bytes, of {limit} at most.",
+                    file=path.name,
+                    size=path.stat().st_size,
+                    limit=limit,
+                )
+            )
     names = " and ".join(path.name for path in limits)
     memory_bytes = LIBRARY_BYTES + 3 * sum(path.stat().st_size for path in limits)
     command = [sys.executable, "-I", str(PROGRAM), what, str(target), str(memory_bytes), str(MAX_SECONDS)]
@@ -51,7 +59,9 @@ def run_program(what: Literal["patch", "weights"], limits: Mapping[Path, int], t
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise ModelRefused(f"{names} could not be read within {MAX_SECONDS} seconds.") from error
+        raise ModelRefused(
+            sentence("{names} could not be read within {count} seconds.", names=names, count=MAX_SECONDS)
+        ) from error
     said = done.stderr.strip().splitlines()[-1:]
     if done.returncode == REFUSED and said:
         raise ModelRefused(said[0][:500])

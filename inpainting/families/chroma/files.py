@@ -10,6 +10,7 @@ from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
+from inpainting.core.sentences import sentence
 from inpainting.families.chroma.declaration import T5_ALONE
 from inpainting.families.flux import transformer
 from inpainting.families.flux.declaration import CONFIGURATIONS
@@ -38,8 +39,11 @@ class ChromaFile(TransformerFile):
         file, channels = self.path.name, transformer.input_channels(self.transformer)
         if channels != transformer.PLAIN_CHANNELS or not transformer.has_published_shape(self.transformer):
             raise ModelRefused(
-                f"{file} is no transformer of Chroma of the published shape; Chroma1-Radiance, which has no VAE, is "
-                "not supported."
+                sentence(
+                    "{file} is no transformer of Chroma of the published shape; Chroma1-Radiance, which "
+                    "has no VAE, is not supported.",
+                    file=file,
+                )
             )
         if not is_gguf(file):
             check_numbers(self.transformer, file, may_be_scaled=True)

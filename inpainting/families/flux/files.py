@@ -13,6 +13,7 @@ from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile
+from inpainting.core.sentences import sentence
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.flux import transformer
 from inpainting.families.flux.declaration import CONFIGURATIONS
@@ -114,11 +115,19 @@ class FluxFile(TransformerFile):
             )
         model, told = self._told()
         if told not in ("", known.name):
-            raise ModelRefused(f"{file} is {model}, not {known.label}: add it with --family {told}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is {model}, not {label}: add it with --family {other}.",
+                    file=file,
+                    model=model,
+                    label=known.label,
+                    other=told,
+                )
+            )
         if not is_gguf(file):
             check_numbers(self.transformer, file, may_be_scaled=True)
         if not transformer.has_published_shape(self.transformer):
-            raise ModelRefused(f"{file} is no transformer of FLUX of the published shape.")
+            raise ModelRefused(sentence("{file} is no transformer of FLUX of the published shape.", file=file))
 
     def _told(self) -> tuple[str, str]:
         """Return which model a transformer of PLAIN_CHANNELS is, in a sentence, and its family; "" where nothing tells.

@@ -17,6 +17,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from inpainting.catalog.inspection.adapter_files import image_encoder_folder, ip_adapter_file
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import ModelSpec
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.ip_adapter import Layer, unfit
 from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.load_lock import serialize
@@ -63,7 +64,7 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedRedux:
     """
     folder = spec.path
     if folder is None:
-        raise ModelRefused("it has no files.")
+        raise ModelRefused(sentence("it has no files."))
     tensors = load_file(ip_adapter_file(folder))
     (features, _), (_, width) = (tensors[f"redux_{way}.weight"].shape for way in ("down", "up"))
     projection = ReduxImageEncoder(redux_dim=width, txt_in_features=features)
@@ -76,9 +77,11 @@ def load(spec: ModelSpec, hardware: Hardware) -> LoadedRedux:
         output_loading_info=True,
     )
     if loading_info["missing_keys"]:
-        raise ModelRefused("weights are missing.")
+        raise ModelRefused(sentence("weights are missing."))
     if (seen := encoder.config.hidden_size) != width:
-        raise ModelRefused(f"its image encoder gives {seen} features, and its layers take {width}.")
+        raise ModelRefused(
+            sentence("its image encoder gives {other} features, and its layers take {width}.", other=seen, width=width)
+        )
     return LoadedRedux(
         spec.slug,
         encoder.eval().to(hardware.device),

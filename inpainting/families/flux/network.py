@@ -14,6 +14,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
@@ -104,7 +105,9 @@ class Flux(FlowModel):
         if prompts is None:
             return text
         if len({tokens.shape for tokens in prompts.tokens}) > 1:
-            raise EngineFailed("The IP-Adapters of the request give other numbers of tokens.", code="adapter_unfit")
+            raise EngineFailed(
+                sentence("The IP-Adapters of the request give other numbers of tokens."), code="adapter_unfit"
+            )
         embeds = [
             torch.cat([text.embeds, tokens.to(text.embeds)], dim=1) * scale
             for tokens, scale in zip(prompts.tokens, prompts.scales, strict=True)

@@ -13,6 +13,7 @@ from inpainting.catalog.inspection.few_step_models import values
 from inpainting.catalog.inspection.files import INDEX, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
+from inpainting.core.sentences import sentence
 from inpainting.families.flux.files import FLUX_2
 from inpainting.families.flux.transformer import SCHEDULER
 from inpainting.families.z_image.files import QWEN3
@@ -53,14 +54,24 @@ class KleinFile(TransformerFile):
         file, header = self.path.name, self.transformer
         if re.search(r"(?<![a-z])kv(?![a-z])", file.lower()):
             raise ModelRefused(
-                f"{file} is FLUX.2 [klein] KV by its name, which attends to the source image in another way. It is not "
-                "supported."
+                sentence(
+                    "{file} is FLUX.2 [klein] KV by its name, which attends to the source image in "
+                    "another way. It is not supported.",
+                    file=file,
+                )
             )
         if not is_gguf(file):
             check_numbers(header, file, may_be_scaled=True)
         width, head = shape_of(header, "img_in.weight")[0], head_width(header)
         if not head or head % 4 or width % head:
-            raise ModelRefused(f"{file} is no transformer of FLUX.2: its heads have a width of {head} of {width}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is no transformer of FLUX.2: its heads have a width of {head} of {width}.",
+                    file=file,
+                    head=head,
+                    width=width,
+                )
+            )
 
     @classmethod
     def own_defaults(cls, folder: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.core.sentences import sentence
 from inpainting.families.flux.transformer import HEAD_WIDTH, PLAIN_CHANNELS, ROPE_AXES, WIDTH
 
 CONTROL, TOKENS, TEXTS = "controlnet_x_embedder.weight", "x_embedder.weight", "context_embedder.weight"
@@ -24,7 +25,10 @@ def configuration(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     shapes = {name: header.get(name, {"shape": []})["shape"] for name in (CONTROL, TOKENS, TEXTS, POOLED)}
     if PIXELS in header:
         raise ModelRefused(
-            f"{path.name} is a ControlNet of XLabs, which takes the pixels of its control image, and is not supported."
+            sentence(
+                "{file} is a ControlNet of XLabs, which takes the pixels of its control image, and is not supported.",
+                file=path.name,
+            )
         )
     if any(len(shape) != 2 for shape in shapes.values()):
         raise unpublished(path)
@@ -53,4 +57,6 @@ def count(header: Mapping[str, Any], blocks: str) -> int:
 
 
 def unpublished(path: Path) -> ModelRefused:
-    return ModelRefused(f"{path.name} is no ControlNet of a published shape for FLUX.1.")
+    return ModelRefused(
+        sentence("{file} is no ControlNet of a published shape for {label}.", file=path.name, label="FLUX.1")
+    )

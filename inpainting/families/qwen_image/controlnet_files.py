@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.core.sentences import sentence
 
 EMBEDDER, TOKENS, TEXTS = "controlnet_x_embedder.weight", "img_in.weight", "txt_in.weight"
 HEAD = "transformer_blocks.0.attn.norm_q.weight"
@@ -45,4 +46,6 @@ def configuration(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unpublished(path: Path) -> ModelRefused:
-    return ModelRefused(f"{path.name} is no ControlNet of a published shape for Qwen-Image.")
+    return ModelRefused(
+        sentence("{file} is no ControlNet of a published shape for {label}.", file=path.name, label="Qwen-Image")
+    )

@@ -25,6 +25,7 @@ from inpainting.catalog.inspection.transformer_file import (
     noted_name,
     shape_of,
 )
+from inpainting.core.sentences import sentence
 
 QWEN2_5_VL, VAE = "parts/qwen2.5-vl-7b", "parts/qwen-image"
 PATCH = 2
@@ -84,14 +85,26 @@ class QwenImageFile(TransformerFile):
     def check(self, family: str = "") -> None:
         file, family = self.path.name, family or self.family
         if any(LAYERED in name for name in self.transformer):
-            raise ModelRefused(f"{file} is Qwen-Image-Layered, which makes images of layers. It is not supported.")
+            raise ModelRefused(
+                sentence("{file} is Qwen-Image-Layered, which makes images of layers. It is not supported.", file=file)
+            )
         if self.family == EDIT and not self._has(LATER_EDITS):
             raise ModelRefused(
-                f"{file} is the first Qwen-Image-Edit by its name, which reads prompts otherwise and is not supported. "
-                "The later ones have 2509 or 2511 in their names."
+                sentence(
+                    "{file} is the first Qwen-Image-Edit by its name, which reads prompts otherwise and "
+                    "is not supported. The later ones have 2509 or 2511 in their names.",
+                    file=file,
+                )
             )
         if self.family == EDIT != family:
-            raise ModelRefused(f"{file} is {families.get(EDIT).label} by its name: add it with --family {EDIT}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is {label} by its name: add it with --family {family}.",
+                    file=file,
+                    label=families.get(EDIT).label,
+                    family=EDIT,
+                )
+            )
         self.check_shapes(family, "img_in.weight", head_width(self.transformer), 32)
 
     def _has(self, pattern: str) -> bool:

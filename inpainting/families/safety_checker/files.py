@@ -17,6 +17,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR, check_configurations
+from inpainting.core.sentences import sentence
 
 IMAGE_PROCESSORS = frozenset(
     ("CLIPImageProcessor", "CLIPFeatureExtractor", "CLIPImageProcessorFast", "CLIPImageProcessorPil")
@@ -42,12 +43,20 @@ def check_safety_checker(folder: Path) -> None:
     configuration = json_object((folder / CONFIG).read_bytes(), CONFIG)
     classes = configuration.get("architectures")
     if not isinstance(classes, list) or len(classes) != 1 or classes[0] not in CHECKER_CLASSES:
-        raise ModelRefused(f"{CONFIG} names {quote(classes)}, not the class of a safety checker.")
+        raise ModelRefused(
+            sentence(
+                "{config} names {classes}, not the class of a safety checker.", config=CONFIG, classes=quote(classes)
+            )
+        )
     processor = json_object((folder / PREPROCESSOR).read_bytes(), PREPROCESSOR)
     class_name = processor.get("image_processor_type", processor.get("feature_extractor_type"))
     if class_name not in IMAGE_PROCESSORS:
         raise ModelRefused(
-            f"{PREPROCESSOR} names the class {quote(class_name)}, which is not on the list of known classes."
+            sentence(
+                "{config} names the class {class_name}, which is not on the list of known classes.",
+                config=PREPROCESSOR,
+                class_name=quote(class_name),
+            )
         )
     weights = needed[-1]
     header = read_header(folder / weights)
@@ -56,7 +65,13 @@ def check_safety_checker(folder: Path) -> None:
         if len(shape) != len(expected) or any(
             size not in (None, actual) for size, actual in zip(expected, shape, strict=True)
         ):
-            raise ModelRefused(f"{weights} is no safety checker: {name} is missing or has another shape.")
+            raise ModelRefused(
+                sentence(
+                    "{weights} is no safety checker: {file} is missing or has another shape.",
+                    weights=weights,
+                    file=name,
+                )
+            )
 
 
 def safety_checker_files(names: Iterable[str], variant: str) -> list[str]:
@@ -71,7 +86,14 @@ def safety_checker_files(names: Iterable[str], variant: str) -> list[str]:
     missing = [name for name in needed if name not in names]
     if missing:
         found = ", ".join(sorted(names)[:6]) or "nothing"
-        raise ModelRefused(f"A safety checker is {', '.join(needed)}; {missing[0]} is missing. Found: {found}.")
+        raise ModelRefused(
+            sentence(
+                "A safety checker is {needed}; {missing} is missing. Found: {found}.",
+                needed=", ".join(needed),
+                missing=missing[0],
+                found=found,
+            )
+        )
     return needed
 
 

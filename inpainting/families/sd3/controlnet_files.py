@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.core.sentences import sentence
 
 INPUT, WORDS = "pos_embed_input.proj.weight", "time_text_embed.text_embedder.linear_1.weight"
 TEXTS, POSITIONS = "context_embedder.weight", "pos_embed.pos_embed"
@@ -65,4 +66,8 @@ def configuration(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unpublished(path: Path) -> ModelRefused:
-    return ModelRefused(f"{path.name} is no ControlNet of a published shape for Stable Diffusion 3.")
+    return ModelRefused(
+        sentence(
+            "{file} is no ControlNet of a published shape for {label}.", file=path.name, label="Stable Diffusion 3"
+        )
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.core.sentences import sentence
 
 EMBEDDER = "control_all_x_embedder.2-1.weight"
 HEAD = "control_layers.0.attention.norm_q.weight"
@@ -34,7 +35,9 @@ def configuration(path: Path, header: Mapping[str, Any]) -> dict[str, Any]:
     (head,) = shape(path, header, HEAD, 1)
     channels = tokens // PATCH
     if width != WIDTH or channels not in CHANNELS or not layers or LAYERS % layers or not head:
-        raise ModelRefused(f"{path.name} is no ControlNet of a published shape for Z-Image.")
+        raise ModelRefused(
+            sentence("{file} is no ControlNet of a published shape for {label}.", file=path.name, label="Z-Image")
+        )
     refiner = None
     if channels == CHANNELS[1]:
         refiner = "control_noise_refiner" if is_trained(path, header, REFINER) else "control_layers"
@@ -59,7 +62,9 @@ def count(header: Mapping[str, Any], part: str) -> int:
 def shape(path: Path, header: Mapping[str, Any], name: str, dimensions: int) -> list[int]:
     found: list[int] = header.get(name, {"shape": []})["shape"]
     if len(found) != dimensions:
-        raise ModelRefused(f"{path.name} is no ControlNet of a published shape for Z-Image.")
+        raise ModelRefused(
+            sentence("{file} is no ControlNet of a published shape for {label}.", file=path.name, label="Z-Image")
+        )
     return found
 
 

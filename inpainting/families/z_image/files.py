@@ -15,6 +15,7 @@ from inpainting.catalog.inspection.transformer_file import (
     block_count,
     shape_of,
 )
+from inpainting.core.sentences import sentence
 from inpainting.families.flux.files import VAE
 
 QWEN3_4B = "parts/qwen3-4b"
@@ -68,7 +69,9 @@ class ZImageFile(TransformerFile):
     def check(self, family: str = "") -> None:
         file, header = self.path.name, self.transformer
         if any("siglip_" in name for name in header):
-            raise ModelRefused(f"{file} is Z-Image-Omni, which takes images as input too. It is not supported.")
+            raise ModelRefused(
+                sentence("{file} is Z-Image-Omni, which takes images as input too. It is not supported.", file=file)
+            )
         self.check_shapes(family, "x_embedder.weight", head_width(header), 8)
 
     def transformer_configuration(self) -> dict[str, Any]:

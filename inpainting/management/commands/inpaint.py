@@ -13,10 +13,11 @@ from django.db import DatabaseError
 
 from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli.file_job import FileJob
-from inpainting.cli.jobs import build_jobs
+from inpainting.cli.jobs import build_jobs, build_maker
 from inpainting.cli.options import add_image_options, add_setting_options
 from inpainting.cli.passed_over import count_of, list_passed_over
 from inpainting.cli.run import error_message, run_all, run_one
+from inpainting.cli.watching import REST_SECONDS, WatchedFolder, watch
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
 from inpainting.engines import registry
@@ -49,11 +50,23 @@ class Command(BaseCommand):
         parser.add_argument("--engine", default=registry.AUTO, help="its name, or auto (default %(default)s)")
         add_image_options(parser)
         parser.add_argument("--jobs", type=int, default=1, help="images painted at once (default %(default)s)")
+        parser.add_argument(
+            "--watch",
+            action="store_true",
+            help="go on with the images that arrive in the folder IMAGE, each when its size has not changed for "
+            f"{REST_SECONDS:g} seconds, until Ctrl+C",
+        )
         add_setting_options(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.umask(settings.USERS_UMASK)  # The results are the user's own files.
+        if options["jobs"] < 1:
+            raise CommandError("--jobs must be at least 1.")
+        if options["watch"] and not options["image"].is_dir():
+            raise CommandError(f"--watch needs a folder of images; {options['image']} is none.")
         try:
+            if options["watch"]:
+                return self.watch(options)
             jobs = build_jobs(options, self.stderr.write)
         except (PaintingError, OSError) as error:
             raise CommandError(error_message(error)) from error
@@ -62,8 +75,6 @@ class Command(BaseCommand):
                 "The catalog of models cannot be read; “python manage.py migrate” makes it, and --engine quick-fill "
                 "paints without."
             ) from error
-        if options["jobs"] < 1:
-            raise CommandError("--jobs must be at least 1.")
         is_folder = options["image"].is_dir()
         passed = list(list_passed_over(options["image"], used_paths(jobs, options))) if is_folder else []
         for sentence in passed:
@@ -83,6 +94,14 @@ class Command(BaseCommand):
             raise CommandError(f"{message} {closing}".rstrip(), returncode=FAILED)
         if closing:
             self.stderr.write(f"{len(waiting)} painted. {closing}")
+
+    def watch(self, options: Mapping[str, Any]) -> None:
+        make, extension = build_maker(options, self.stderr.write)
+        folder = WatchedFolder(options["image"], options["mask"], options["out"], make, extension)
+        try:
+            watch(folder, options["jobs"], self.stdout, self.stderr)
+        except KeyboardInterrupt:
+            self.stderr.write("Stopped; finished results are kept.")
 
 
 def used_paths(jobs: Iterable[FileJob], options: Mapping[str, Any]) -> Iterator[Path]:

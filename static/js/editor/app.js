@@ -57,7 +57,7 @@ const $ = /** @type {import("dom").ById<{
   "embed-settings": HTMLInputElement, credentials: HTMLInputElement, "progress-bar": HTMLProgressElement, cancel: HTMLButtonElement, leave: HTMLButtonElement, scale: HTMLSelectElement, detail: HTMLInputElement, "detail-strength": HTMLInputElement, "detail-strength-shown": HTMLOutputElement, "detail-model": HTMLSelectElement, notices: HTMLInputElement, "queue-clear": HTMLButtonElement, download: HTMLAnchorElement,
   details: HTMLAnchorElement, "choice-before": HTMLButtonElement, "choice-after": HTMLButtonElement, "compare-divider": HTMLButtonElement,
   "compare-blink": HTMLButtonElement, "compare-difference": HTMLButtonElement, describe: HTMLButtonElement, "batch-use": HTMLButtonElement, "batch-back": HTMLAnchorElement, "copy-curl": HTMLButtonElement, "copy-image": HTMLButtonElement, "share-image": HTMLButtonElement,
-  prompt: HTMLTextAreaElement, "steps-done": HTMLButtonElement, "steps-back": HTMLButtonElement, "steps-show": HTMLButtonElement, "steps-download": HTMLAnchorElement,
+  prompt: HTMLTextAreaElement, "steps-done": HTMLButtonElement, "steps-back": HTMLButtonElement, "steps-show": HTMLButtonElement, "steps-download": HTMLAnchorElement, "steps-share": HTMLButtonElement,
   "step-template": HTMLTemplateElement, "photo-input": HTMLInputElement, "camera-input": HTMLInputElement, "mask-input": HTMLInputElement,
   "change-photo": HTMLButtonElement, generate: HTMLButtonElement, more: HTMLDetailsElement, "release-erases": HTMLInputElement,
   "insert-tool": HTMLButtonElement,
@@ -163,7 +163,7 @@ const painting = new Painting({
 })
 const steps = new Steps({
   button: $("steps-button"), panel: $("steps-panel"), list: $("steps-list"), photo: $("steps-photo"), template: $("step-template"),
-  download: $("steps-download"), show: $("steps-show"), bar: $("steps-bar"), text: $("steps-text"), done: $("steps-done"), back: $("steps-back"),
+  download: $("steps-download"), share: $("steps-share"), show: $("steps-show"), bar: $("steps-bar"), text: $("steps-text"), done: $("steps-done"), back: $("steps-back"),
 }, { store, photos, mask, filmstrip, settingsForm, job, chooseBrush: () => toolbox.choose("brush") })
 const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },

@@ -13,13 +13,14 @@ from pydantic import Field
 from inpainting.api.fields import extended_by
 from inpainting.api.native.schemas.base import Answer, ErrorDetails, Page
 from inpainting.api.native.schemas.generations import Place
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.errors import InvalidRequest, PaintingError
 from inpainting.core.sentences import sentence
-from inpainting.generations.batches import LIVE, RetryResult, error_details
-from inpainting.generations.description import image_url
+from inpainting.generations.batches import LIVE, RetryResult, error_details, shown_details
+from inpainting.generations.description import image_url, message_of
 from inpainting.generations.history import GenerationRemoved
 from inpainting.models import Batch, BatchItem, Status
 from inpainting.models.batch import ITEM_STATES, REFUSED
+from inpainting.translation import translated
 from inpainting.worker.run_time_estimates import Positions, positions
 
 NEEDS_NEW_IMAGE = InvalidRequest(
@@ -60,10 +61,17 @@ class BatchItemDocument(Place):
 def problem_of(item: BatchItem) -> Mapping[str, Any] | None:
     refusal: Mapping[str, Any] | None = item.refusal
     if item.generation is not None and item.generation.is_removed:
-        return error_details(GenerationRemoved(item.generation))
-    if refusal is not None or item.generation is None or not item.generation.error_code:
-        return refusal
-    return {"message": item.generation.error_message, "code": item.generation.error_code}
+        return sent_details(GenerationRemoved(item.generation))
+    if refusal is not None:
+        return shown_details(refusal)
+    if item.generation is None or not item.generation.error_code:
+        return None
+    message = message_of(item.generation, item.generation.error_message)
+    return {"message": message, "code": item.generation.error_code}
+
+
+def sent_details(error: PaintingError) -> dict[str, Any]:
+    return {**error_details(error), "message": translated(error.message)}
 
 
 class BatchAcceptedDocument(Answer):
@@ -89,7 +97,7 @@ class BatchRetriedDocument(BatchAcceptedDocument):
     def of_retry(cls, batch: Batch, outcome: RetryResult) -> Self:
         refused = {item.index: NEEDS_NEW_IMAGE for item in batch.items.all() if item.state == REFUSED}
         problems = sorted((refused | outcome.refused).items())
-        not_retried = [NotRetriedDocument(index=index, **error_details(error)) for index, error in problems]
+        not_retried = [NotRetriedDocument(index=index, **sent_details(error)) for index, error in problems]
         return cls.of(batch, retried=outcome.accepted, not_retried=not_retried)
 
 

@@ -39,6 +39,12 @@ export class StepEdits {
     this.#list.show(stack, { name: this.#parts.filmstrip.filenameOf(parent), isBehind: Boolean(own && stack && !isSame(own.seen, stack.seen)) })
   }
 
+  /** Opens the page that makes a link to what the steps show now, which are stored first. */
+  async share() {
+    const { id } = await this.#stored()
+    location.assign(`/stacks/${id}/share/`)
+  }
+
   /** Opens what the steps show together now. */
   async showNewest() {
     await this.#open(await this.#stored())

@@ -13,7 +13,7 @@ export class StepList {
   #elements
   #listeners
 
-  /** @param {Pick<import("editor/flow/steps").Elements, "list" | "photo" | "template" | "download" | "show">} elements
+  /** @param {Pick<import("editor/flow/steps").Elements, "list" | "photo" | "template" | "download" | "share" | "show">} elements
    *  @param {{onToggle: Listener, onPaintBack: Listener, onRunAgain: Listener}} listeners */
   constructor(elements, listeners) {
     this.#elements = elements
@@ -23,7 +23,7 @@ export class StepList {
   /** `name`: for the file; `isBehind`: whether the photo that is open lacks results that have arrived meanwhile.
    *  @param {ServedStack | null} stack @param {{name: string, isBehind: boolean}} editor */
   show(stack, { name, isBehind }) {
-    const { list, photo, download, show } = this.#elements
+    const { list, photo, download, share, show } = this.#elements
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.step
     /** @param {string} generation @returns {HTMLElement | null} */
     const eyeOf = (generation) => list.querySelector(`[data-step="${generation}"]`)
@@ -31,6 +31,7 @@ export class StepList {
     if (focused) eyeOf(focused)?.focus()
     show.hidden = !isBehind
     photo.hidden = download.hidden = !stack
+    share.hidden = !stack?.seen.length
     if (!stack) return
     Object.assign(/** @type {HTMLImageElement} */ (photo.querySelector("img")), { src: stack.photo.thumbnail })
     ;/** @type {HTMLElement} */ (photo.querySelector(".help")).textContent = stack.photo.name

@@ -9,7 +9,7 @@ import { gettext } from "text"
  *   settingsForm: import("editor/flow/painting").SettingsForm, job: import("job/job").Job,
  *   chooseBrush: () => void}} Parts  of the editor */
 /** @typedef {{button: HTMLElement, panel: HTMLElement, list: HTMLElement, photo: HTMLElement, template: HTMLTemplateElement,
- *   download: HTMLAnchorElement, show: HTMLButtonElement, bar: HTMLElement, text: HTMLElement, done: HTMLButtonElement, back: HTMLButtonElement}} Elements */
+ *   download: HTMLAnchorElement, share: HTMLButtonElement, show: HTMLButtonElement, bar: HTMLElement, text: HTMLElement, done: HTMLButtonElement, back: HTMLButtonElement}} Elements */
 
 export class Steps {
   #elements
@@ -26,6 +26,7 @@ export class Steps {
     elements.panel.addEventListener("beforetoggle", (event) => {
       if (/** @type {ToggleEvent} */ (event).newState === "open") this.#do((edits) => edits.showPanel())
     })
+    elements.share.addEventListener("click", () => this.#do((edits) => edits.share()))
     elements.show.addEventListener("click", () => this.#do((edits) => edits.showNewest()))
     elements.done.addEventListener("click", () => this.#do((edits) => edits.finishPaintingBack()))
     elements.back.addEventListener("click", () => this.#do((edits) => edits.showNewest()))

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('inpainting', '0017_webhook_pause'),
+        ('inpainting', '0019_model_sentences'),
     ]
 
     operations = [
