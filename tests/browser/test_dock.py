@@ -57,10 +57,13 @@ def test_the_dock_fits_at_each_width(page: Page, photo_file: Path) -> None:
             if (found := page.evaluate(FAULTS)) != NO_FAULTS:
                 faults[f"{state} at {width}"] = found
 
-    for width, height in SIZES:
-        resize(page, width, height)
-        photo_bottom, dock_top = page.evaluate(ABOVE_DOCK)
-        assert photo_bottom <= dock_top, f"the dock covers the photo at {width}"
+    def the_photo_is_free(task: str) -> None:
+        for width, height in SIZES:
+            resize(page, width, height)
+            photo_bottom, dock_top = page.evaluate(ABOVE_DOCK)
+            assert photo_bottom <= dock_top, f"the dock covers the photo at {width}: {task}"
+
+    the_photo_is_free("Remove")
     look("brush")
     for key, tool in (("p", "polygon"), ("a", "object"), ("f", "frame")):
         page.keyboard.press(key)
@@ -68,6 +71,11 @@ def test_the_dock_fits_at_each_width(page: Page, photo_file: Path) -> None:
     resize(page, 1280, 744)
     choose_task(page, "Replace")
     look("replace")
+    resize(page, 1280, 744)
+    choose_task(page, "Enlarge")
+    the_photo_is_free("Enlarge")
+    look("enlarge")
+    resize(page, 1280, 744)
     choose_task(page, "Remove")
     paint_line(page, from_left=0.48, to_left=0.52)
     start(page)
