@@ -73,7 +73,7 @@ def images_of(generation: Generation) -> list[dict[str, Any]]:
             "alt": gettext("{label}, as its owner gets it").format(label=label),
         }
         if image.hidden_file:
-            row["hidden"] = reverse("hidden-picture", args=[generation.pk, image.index])
+            row["hidden"] = reverse("hidden-image", args=[generation.pk, image.index])
             row["hidden_by"] = image.report.get("hidden_by")
         rows.append(row)
     rows += [

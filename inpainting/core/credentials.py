@@ -22,7 +22,7 @@ LIBRARY_SETTINGS = {
     "verify": {"remote_manifest_fetch": False, "ocsp_fetch": False},
     "builder": {"thumbnail": {"enabled": False}},
 }
-"""The library reaches no server that a file names, and puts no reduced copy of a picture into a manifest."""
+"""The library reaches no server that a file names, and puts no reduced copy of an image into a manifest."""
 VALID, NOT_VALID = "Its Content Credentials were valid.", "Its Content Credentials were not valid."
 """The description of a source image whose manifests are not kept."""
 
@@ -103,9 +103,9 @@ class Provenance:
         """What was done, in a sentence for people."""
         share = f"{100 * self.coverage:.1f} %"
         if self.is_enlarged:
-            words = "The whole picture was enlarged"
+            words = "The whole image was enlarged"
             return f"{words}, and {share} of it was repainted." if self.has_detail else f"{words}."
-        return f"{share} of the picture was repainted."
+        return f"{share} of the image was repainted."
 
 
 def ingredient(media_type: str, sha256: str) -> dict[str, Any]:

@@ -42,8 +42,8 @@ urlpatterns = [
     path("stacks/<uuid:pk>/share/", share_pages.share_stack, name="stack-share"),
     path("shares/<uuid:pk>/revoke/", share_pages.revoke_share, name="share-revoke"),
     path("shared/<str:token>/", share_pages.shared_page, name="shared"),
-    path("shared/<str:token>/picture/", share_pages.shared_image, name="shared-picture"),
+    path("shared/<str:token>/picture/", share_pages.shared_image, name="shared-image"),
     path("shared/<str:token>/preview/", share_pages.shared_preview, name="shared-preview"),
     path("shared/<str:token>/before/", share_pages.shared_source, name="shared-source"),
-    path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_image, name="hidden-picture"),
+    path("generations/<uuid:pk>/hidden/<int:index>/", review.hidden_image, name="hidden-image"),
 ]

@@ -49,7 +49,7 @@ def test_a_signed_file_has_the_pixels_of_the_unsigned_one_and_says_how_it_was_ma
     action = last_action(manifest)
     assert action["digitalSourceType"] == address
     assert action["action"] == "c2pa.edited"
-    assert re.fullmatch(r"\d+\.\d % of the picture was repainted\.", action["description"])
+    assert re.fullmatch(r"\d+\.\d % of the image was repainted\.", action["description"])
     assert action["parameters"] == {"org.dreamlayer.engine": "erase", "org.dreamlayer.model": "migan"}
     [source] = manifest["ingredients"]
     assert source["relationship"] == "parentOf"

@@ -139,7 +139,7 @@ def test_it_counts_as_a_painting_by_diffusion(alices_program: Client, alice: Use
     assert LedgerEntry.objects.get().pixels == generation.painted_pixels == 200 * 160
     provenance = provenance_of(generation.images.get())
     assert provenance.source_type is DigitalSourceType.COMPOSITE
-    assert provenance.description == "The whole picture was enlarged, and 100.0 % of it was repainted."
+    assert provenance.description == "The whole image was enlarged, and 100.0 % of it was repainted."
     manifest = provenance.manifest("1")
     assert [action["action"] for action in manifest["assertions"][0]["data"]["actions"]] == [
         *("c2pa.opened", "c2pa.resized", "c2pa.edited")

@@ -260,7 +260,7 @@ def test_a_link_shows_the_photo_as_it_was_only_if_its_owner_chose_so(
     assert visitor.get(f"{plain}before/").status_code == 404
     for absent in ("og:image", "before", "Before"):
         assert absent not in content
-    assert '<meta property="og:title" content="A shared picture">' in content
+    assert '<meta property="og:title" content="A shared image">' in content
     sentence = "A photo from which something was removed with DreamLayer; nothing else was changed."
     assert f'<meta property="og:description" content="{sentence}">' in content
     content = visitor.get(open_one).content.decode()

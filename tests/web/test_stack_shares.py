@@ -202,7 +202,7 @@ def test_the_picture_says_how_it_was_made(alices_browser: Client, stack: dict[st
     assert action["digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
     assert action["parameters"] == {"org.dreamlayer.engine": "quick-fill, erase", "org.dreamlayer.model": "migan"}
     covered = 100 * np.count_nonzero((LEFT > 0) | (RIGHT > 0)) / LEFT.size
-    [percent] = re.findall(r"([\d.]+) % of the picture was repainted", action["description"])
+    [percent] = re.findall(r"([\d.]+) % of the image was repainted", action["description"])
     assert float(percent) >= round(covered, 1) > 0
     assert float(percent) < covered + 8  # grown, and without the hidden step
     [source] = manifest["ingredients"]

@@ -49,8 +49,8 @@ AnyImage = GeneratedImage | DraftImage | InputImage
 INPUTS: dict[str, type[InputImage]] = {str(model._meta.model_name): model for model in get_args(InputImage)}
 INPUT_ROUTES = {"generation-source": "source", "generation-mask": "mask"}
 IMAGE_ROUTES = {
-    *("public-image", "public-image-twin", "named-picture", "generation-image", "generation-conditioning-image"),
-    *("draft-picture", "mask-file"),
+    *("public-image", "public-image-twin", "named-image", "generation-image", "generation-conditioning-image"),
+    *("draft-image", "mask-file"),
     *INPUT_ROUTES,
 }
 
@@ -133,7 +133,7 @@ def _named_link(
     kind, pk, index = image
     expires = int(time.time() + (settings.RESULT_LINK_HOURS if hours is None else hours) * 3600)
     token = signer(folder, name).sign(f"{kind}-{pk.hex}-{index}-{expires}-{'' if key is None else key}")
-    return origin + reverse("named-picture", args=[folder, token, name])
+    return origin + reverse("named-image", args=[folder, token, name])
 
 
 def signer(folder: str, name: str) -> signing.Signer:
@@ -228,9 +228,9 @@ def own_route(url: str) -> tuple[str, dict[str, object]] | None:
 def image_of(route: str, arguments: dict[str, Any], user: Any) -> AnyImage | None:
     """Return the image of the route if it is the user's."""
     if "token" in arguments:
-        image = named_image(**arguments) if route == "named-picture" else public_image(arguments["token"])
+        image = named_image(**arguments) if route == "named-image" else public_image(arguments["token"])
         return image if image is not None and owner_of(image) == user.pk else None
-    if route == "draft-picture":
+    if route == "draft-image":
         return DraftImage.objects.filter(owner=user, sha256=arguments["sha256"]).first()
     if route == "mask-file":
         return find_mask(user, arguments["pk"])

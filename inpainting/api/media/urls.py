@@ -23,6 +23,6 @@ class ImageName(StringConverter):
 register_converter(Folder, "folder")
 register_converter(ImageName, "image_name")
 urlpatterns = [
-    path("<folder:folder>/<str:token>/<image_name:name>", get_named_image, name="named-picture"),
+    path("<folder:folder>/<str:token>/<image_name:name>", get_named_image, name="named-image"),
     re_path("^(?:outputs|inputs)/", nothing_here),
 ]

@@ -43,7 +43,7 @@ from inpainting.models.analysis import Task, mask_values, selection_to_dict
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Segmenter, Selection
 
-BY_ID = {"source": "generation-source", "picture": "draft-picture"}
+BY_ID = {"source": "generation-source", "picture": "draft-image"}
 """Fields with the id of an image of the user, and the routes of these images."""
 
 
