@@ -291,7 +291,8 @@ def test_no_other_module_names_a_family() -> None:
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
             if module.startswith(("inpainting.families", "inpainting.migrations")):
                 continue
-            found = {name for text in code_words(ast.parse(path.read_text())) for name in names_in(text, names)}
+            words = {*code_words(ast.parse(path.read_text()))}
+            found = names_in(" | ".join(words), names)  # at once, in a tenth of the time; no name has three underscores
             reasons = {known for known in NAMES_A_FAMILY if module.startswith(known)}
             excused |= reasons if found else set()
             wrong += [] if reasons else [f"{module} names {name}" for name in sorted(found)]
