@@ -154,7 +154,7 @@ class Album:
         expect(page.locator("#generate-hint")).to_contain_text("Was that all")
         self.take("editor-hint")
         self.press("Undo")
-        page.locator("#tool-size").fill("640")
+        page.locator("#tool-size").fill("800")
         drag(page, "#in-place", *ROCKET)
         self.take("editor-mask")
         page.locator("#more > summary").click()
