@@ -73,12 +73,16 @@ def select_at_once(
     """Return the best mask of a selection to a request that goes on with it.
 
     A worker is waited for in this thread, for at most SELECT_SECONDS. Raises what `select_here` and `ended_in_worker`
-    raise.
+    raise, also LimitReached where the user waits for too many selections at the same time.
     """
     if not needs_worker(segmenter):
         return select_in(segmenter, selection, lambda: image, request, lambda found: found[0])
     wanted = segment_request(request, segmenter, selection, image.size, service=service)
-    with ended_in_worker(wanted, AnalysedImage.of(image), seconds=SELECT_SECONDS) as done:
+    has_left = partial(has_disconnected, request)
+    with (
+        limit_segmentations(request.user, has_left),
+        ended_in_worker(wanted, AnalysedImage.of(image), seconds=SELECT_SECONDS) as done,
+    ):
         return candidates_found_by(done)[0]
 
 

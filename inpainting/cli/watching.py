@@ -77,7 +77,10 @@ def watch(
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Paint what arrives until KeyboardInterrupt. What cannot be painted is named, and the others are painted."""
+    """Paint what arrives until KeyboardInterrupt. An image that fails is named, and the others are painted.
+
+    Of two images with the same result only one is painted; an image whose mask never comes waits without a word.
+    """
     make_folder(folder.images, folder.masks, folder.out)
     stderr.write(f"Watching {folder.images}; Ctrl+C ends it.")
     while True:

@@ -9,7 +9,7 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE_OF_CHANNELS,
+    MAX_SIDE_WITH_CHANNEL_ATTENTION,
     MAX_WINDOW,
     Shapes,
     TransformerSizes,
@@ -151,7 +151,7 @@ DAT = register(
         label="DAT",
         engine=UPSCALING,
         layout=WeightsLayout(
-            dat_sizes, multiple=lambda sizes: max(sizes.window), padding=None, max_side=MAX_SIDE_OF_CHANNELS
+            dat_sizes, multiple=lambda sizes: max(sizes.window), padding=None, max_side=MAX_SIDE_WITH_CHANNEL_ATTENTION
         ),
         implementation="inpainting.upscalers.networks.dat:DAT",
     )

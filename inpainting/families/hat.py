@@ -9,7 +9,7 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE_OF_CHANNELS,
+    MAX_SIDE_WITH_CHANNEL_ATTENTION,
     TABLE,
     Shapes,
     TransformerSizes,
@@ -107,7 +107,7 @@ HAT = register(
         label="HAT",
         engine=UPSCALING,
         layout=WeightsLayout(
-            hat_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE_OF_CHANNELS
+            hat_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE_WITH_CHANNEL_ATTENTION
         ),
         implementation="inpainting.upscalers.networks.hat:HAT",
     )

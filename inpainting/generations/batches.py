@@ -101,8 +101,9 @@ def submit_batch(
     def prepare(batch_input: BatchInput) -> Generation:
         if isinstance(batch_input.request, InvalidRequest):
             raise batch_input.request
-        inserts = INSERT.image in batch_input.request.conditioning_images
-        plan = plan_images(batch_input.request, plan_settings(batch_input.request.settings, inserts=inserts))
+        request = batch_input.request
+        inserts = INSERT.image in request.conditioning_images
+        plan = plan_images(request, plan_settings(request.settings, inserts=inserts, upscaler=request.upscaler))
         submission = Submission(
             owner, engine=engine, source_name=batch_input.name, warnings=batch_input.warnings, webhook_url=webhook_url
         )
@@ -238,7 +239,8 @@ def copy_for_rerun(former: Generation) -> Generation:
     """
     if former.webhook_url:
         webhooks.check_url(former.webhook_url, field="webhook_url")
-    plan = planner().plan_settings(former.paint_settings, former.engine)
+    upscaler = former.upscaler if former.enlargement else ""
+    plan = planner().plan_settings(former.paint_settings, former.engine, upscaler=upscaler)
     plan = plan_insert(plan, former.references)
     ignored_images(plan, former.references)
     for image in former.inputs.values():

@@ -17,6 +17,7 @@ from inpainting.core.credentials import DigitalSourceType
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import Mask
 from inpainting.core.sentences import sentence
+from inpainting.core.setting import UPSCALE
 from inpainting.generations import history
 from inpainting.generations.description import verb_of
 from inpainting.generations.stack_images import carried, effective_mask, flatten
@@ -111,14 +112,13 @@ def source_type(seen: Sequence[Step], results: Iterable[GeneratedImage]) -> Digi
 
 
 def coverage(steps: Sequence[Step]) -> float:
-    """The share of the image that the steps that are seen have repainted, 0 to 1. Enlarging repaints all of it."""
-    if any(step.is_seen and step.generation.enlarged_to is not None for step in steps):
-        return 1.0
+    """The share of the image that the steps that are seen have repainted, 0 to 1. Enlarging alone repaints nothing."""
     repainted: Mask | None = None
     above = [step for step in steps if step.is_seen or not step.changes_size]
     for place, step in enumerate(above):
-        if step.is_seen:
-            mask = carried(visible_mask(step), above[place + 1 :])
+        if step.is_seen and step.generation.engine != UPSCALE:
+            is_enlarged = step.generation.enlarged_to is not None  # its mask is that of the image before
+            mask = carried(visible_mask(step), above[place if is_enlarged else place + 1 :])
             repainted = mask if repainted is None else np.maximum(repainted, mask)
     return 0.0 if repainted is None else round(masks.coverage(repainted), 6)
 

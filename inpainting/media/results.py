@@ -121,7 +121,7 @@ def provenance_of_stack(shared: StackShare) -> Provenance:
     report = shared.report
     return Provenance(
         source_type=DigitalSourceType(report["source_type"]),
-        is_enlarged=report["verbs"] == ["Enlarged"],
+        is_enlarged="Enlarged" in report["verbs"],
         coverage=report["coverage"],
         engine=report["engine"],
         model=report["model"],

@@ -270,13 +270,13 @@ def card(generation: Generation, models: Mapping[str, str]) -> dict[str, Any]:
 
 
 def engine_label(generation: Generation, models: Mapping[str, str]) -> str:
-    """Return the label of the model, its slug if it is no longer in the catalog; the engine's label if it uses no
-    model."""
+    """Return the label of each model, its slug if it has left the catalog; the engine's label if it uses none."""
     model = generation.settings.get("model")
     if not model or "model" in registry.declaration(generation.engine).ignored_settings:
         return translated(registry.label(generation.engine))
     if generation.enlarged_to is not None:
-        return f"{translated(UPSCALE.label)}, {models.get(model, model)}"
+        used = dict.fromkeys((generation.upscaler, model))  # two where detail was painted
+        return ", ".join([translated(UPSCALE.label), *(models.get(slug, slug) for slug in used)])
     return models.get(model, model)
 
 

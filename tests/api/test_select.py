@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pytest_django import Settings
 
+from accounts.models import User
+from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.core.image import CanonicalImage
 from inpainting.models import Analysis, Generation, UploadedImage
 from inpainting.segmenters import registry
@@ -153,6 +155,16 @@ def test_what_a_model_does_not_find_is_refused(
         answer = post(alices_program, "/api/img2img", ball, select=select)
         assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "select")
     assert not Generation.objects.exists()
+    assert not Analysis.objects.exists()
+
+
+def test_a_user_waits_for_few_selections_at_a_time(
+    alice: User, alices_program: Client, ball: NDArray[np.uint8], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.ROLE, settings.SEGMENTATIONS_PER_USER = "web", 1
+    monkeypatch.setattr(registry, "find", lambda name: Model())
+    with limit_segmentations(alice):
+        assert post(alices_program, "/api/img2img", ball, select=HINTS).status_code == 429
     assert not Analysis.objects.exists()
 
 

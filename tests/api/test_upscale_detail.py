@@ -257,6 +257,7 @@ def test_each_image_of_a_batch_gets_detail(alices_program: Client, tiny: Inferen
     items = alices_program.get(answer.json()["url"]).json()["items"]
     assert [item["status"] for item in items] == ["succeeded"] * 2
     assert result_bytes() == single
+    assert len(set(Generation.objects.values_list("engine_reason", flat=True))) == 1
 
 
 def test_a_tile_controlnet_is_conditioned_on_the_enlarged_image(
@@ -296,7 +297,7 @@ def test_its_pages_say_what_was_done(alices_program: Client, alice: User, client
     assert "Mask: white" not in page
     assert ">a face<" in page
     assert ">Upscaler<" in page
-    assert "Upscale, tiny" in client.get("/history/").content.decode()
+    assert "Upscale, lanczos, tiny" in client.get("/history/").content.decode()
 
 
 def test_the_command_line_makes_the_same(alices_program: Client, tiny: InferenceModel, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -17,7 +18,8 @@ from django.utils import timezone
 from accounts.models import User
 from inpainting.accounting import limits
 from inpainting.core.codecs import decode_image
-from inpainting.generations import retention, shares
+from inpainting.core.geometry import Size
+from inpainting.generations import retention, shares, stack_shares
 from inpainting.generations.delete import delete
 from inpainting.generations.undoable_delete import hide, restore
 from inpainting.models import Generation, OwnerTotals, Share, StackShare, Verdict
@@ -182,6 +184,21 @@ def test_shared_images_count_as_stored_and_are_limited(
     assert answer.status_code == 429
     assert "Your limit for links to steps is 1, and 1 are used." in answer.content.decode()
     assert StackShare.objects.count() == 1
+
+
+def test_enlarging_repaints_nothing_and_detail_what_its_mask_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack_shares, "visible_mask", lambda step: step.mask)
+
+    def step(engine: str, marked: int, *, enlarged_to: Size | None = None) -> Any:
+        mask = np.zeros((10, 10), np.uint8)
+        mask[:, :marked] = 255
+        generation = SimpleNamespace(engine=engine, enlarged_to=enlarged_to, placement=None)
+        return SimpleNamespace(is_seen=True, changes_size=enlarged_to is not None, generation=generation, mask=mask)
+
+    large = Size(20, 20)
+    assert stack_shares.coverage([step("upscale", 10, enlarged_to=large)]) == 0
+    assert stack_shares.coverage([step("erase", 3), step("upscale", 10, enlarged_to=large)]) == 0.3
+    assert stack_shares.coverage([step("erase", 3), step("diffusion", 5, enlarged_to=large)]) == 0.5
 
 
 def test_the_picture_says_how_it_was_made(alices_browser: Client, stack: dict[str, Any], settings: Any) -> None:

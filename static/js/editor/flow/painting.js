@@ -16,7 +16,7 @@ import { settingTexts } from "job/setting_texts"
 import { gettext } from "text"
 
 const ENLARGE_PATH = "/api/upscale"
-const READ_FOR_DETAIL = ["prompt", "negative_prompt", "steps", "guidance_scale", "seed", "loras"] // of the form
+const READ_FOR_DETAIL = ["prompt", "negative_prompt", "steps", "guidance_scale", "seed", "loras", "safety_checker", "safety_checker_type"] // of the form
 const CANCELLED = gettext("Cancelled. Your mask is still here.")
 
 /** @typedef {import("../document/document.js").Frame} Frame */

@@ -205,9 +205,10 @@ export class Insert extends ImageZone {
     return { x, y, width: width && Math.max(1, width), rotation }
   }
 
-  /** The bounds of the mask once it has grown as the form says. @param {import("editor/view/window_outline").Marked} marked */
+  /** The bounds of the mask once it has grown or shrunk as the form says. @param {import("editor/view/window_outline").Marked} marked */
   #grown({ mask_box: [left, top, right, bottom], image_size: [width, height] }) {
-    const grow = Math.max(0, Number(this.#form.elements.mask_grow.value) || 0)
+    const entered = Number(this.#form.elements.mask_grow.value) || 0
+    const grow = 2 * entered > -Math.min(right - left, bottom - top) ? entered : 0 // else nothing would be left of it
     return [Math.max(0, left - grow), Math.max(0, top - grow), Math.min(width, right + grow), Math.min(height, bottom + grow)]
   }
 
