@@ -255,5 +255,5 @@ def name_field(value: Any, handler: ValidatorFunctionWrapHandler, info: Validati
         return handler(value)
 
 
-NamesField = WrapValidator(name_field)
+ErrorsNameTheField = WrapValidator(name_field)
 """Of an object: errors of its parts name the field that holds it."""

@@ -19,7 +19,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import PaintSettings
 from inpainting.core.sentences import Sentence, sentence
 from inpainting.core.setting import UPSCALE as NAME
-from inpainting.core.settings_table import settings_ignored_by
+from inpainting.core.settings_table import SETTINGS, find_setting, settings_ignored_by
 from inpainting.engines.base import (
     EngineDeclaration,
     LoadingModel,
@@ -36,18 +36,20 @@ from inpainting.upscalers.enlarging import Enlargement, tiles_of
 from inpainting.upscalers.lanczos import NAME as LANCZOS
 from inpainting.upscalers.registry import planned_tiling, upscaler_of, upscalers
 
-READ = frozenset({"model"})
-UNREAD = frozenset({"num_images", "mask_grow", "mask_blur", "include_shadow"})
-"""What every engine reads, and this does not."""
-DETAIL_SETTINGS = (
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "steps",
-    "guidance_scale",
-    "loras",
-    "control",
-    "control_strength",
+ALSO_IGNORED = frozenset({"num_images", "mask_grow", "mask_blur", "include_shadow"})
+"""The settings that every other engine reads."""
+DETAIL_ROWS = tuple(
+    find_setting(name)
+    for name in (
+        "prompt",
+        "negative_prompt",
+        "seed",
+        "steps",
+        "guidance_scale",
+        "loras",
+        "control",
+        "control_strength",
+    )
 )
 """The settings with which a diffusion model adds detail, beside the model and the strength."""
 LOADING_SECONDS = 600.0
@@ -77,6 +79,11 @@ def find_upscaler(name: str | None, catalog: ModelCatalog) -> str:
     return name or LANCZOS if model is None else model.slug
 
 
+def with_detail(settings: PaintSettings, detail: float) -> PaintSettings:
+    """Return the settings with which a diffusion model adds detail to the enlarged image. detail: 0 to 1."""
+    return replace(settings, strength=detail, tiled=True)
+
+
 def reason_for(name: str | None, catalog: ModelCatalog) -> Sentence:
     """Return why an image is enlarged, and by which upscaler. name: as requested. Raises what `find_model` raises."""
     model = find_model(name, catalog)
@@ -101,10 +108,12 @@ UPSCALE = EngineDeclaration(
     name=NAME,
     label="Upscale",
     queue=Queue.CPU,
-    ignored_settings=(settings_ignored_by(NAME) - READ) | UNREAD,
+    ignored_settings=(settings_ignored_by(NAME) - {"model"}) | ALSO_IGNORED,
     needs_surroundings=False,
     resolve=resolve,
 )
+FILE_ROWS = tuple(row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model"))
+"""The settings of the result's file."""
 
 
 def enlarge_each(plan: Plan, on_step: OnStep) -> Iterator[Painting]:

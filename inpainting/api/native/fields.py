@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import Field
 
 from inpainting import families
-from inpainting.api.fields import Fields, FromJson, Length, NamesField
+from inpainting.api.fields import ErrorsNameTheField, Fields, FromJson, Length
 from inpainting.api.native.selections import SelectionForm
 from inpainting.api.samplers import SAMPLERS
 from inpainting.api.setting_types import NO_PRESET, with_settings
@@ -75,7 +75,7 @@ class GenerationForm(Img2ImgForm):
     """The fields of one generation: those of a batch, its parent, and what is selected in place of a mask."""
 
     parent: UUID | None = Field(None, description=PARENT)
-    select: Annotated[SelectionForm, FromJson, NamesField] | None = Field(None, description=SELECT)
+    select: Annotated[SelectionForm, FromJson, ErrorsNameTheField] | None = Field(None, description=SELECT)
 
 
 @with_settings(TEXT_ROWS, required=["prompt"])

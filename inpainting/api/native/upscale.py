@@ -16,7 +16,7 @@ from inpainting.api.native.dialect import NativeApi
 from inpainting.api.native.fields import ALIASES, fall_back, settings_from
 from inpainting.api.native.requests import IMAGE_FIELDS, ignored_fields, parent_in, read_new_body
 from inpainting.api.native.schemas.generations import Painted, Pending
-from inpainting.api.native.schemas.upscale import DETAIL_ROWS, UPSCALE_BODY, UpscaleBatchForm, UpscaleForm
+from inpainting.api.native.schemas.upscale import UPSCALE_BODY, UpscaleBatchForm, UpscaleForm
 from inpainting.api.native.sent_masks import SentMask, read_mask
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
 from inpainting.api.views import AnyBodyView, inpaint
@@ -29,13 +29,13 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.upscaling import UPSCALE, find_upscaler
+from inpainting.engines.upscaling import DETAIL_ROWS, UPSCALE, find_upscaler, with_detail
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 
 DETAIL_NAMES = frozenset(row.public_name for row in DETAIL_ROWS)
-"""The fields of `DETAIL_SETTINGS`."""
+"""The fields of `DETAIL_ROWS`."""
 DETAIL_ALIASES = {alias: name for alias, name in ALIASES.items() if name in DETAIL_NAMES}
 FIELDS_OF_DETAIL = DETAIL_NAMES | DETAIL_ALIASES.keys() | {"detail_model", "mask", "mask_polarity"}
 """The fields that have no effect without `detail`."""
@@ -138,8 +138,8 @@ class UpscaleFields:
         upscaler = find_upscaler(values.get("model"), catalog)
         painting = {name: value for name, value in values.items() if name in DETAIL_NAMES}
         painting["model"] = detail_model(values.get("detail_model"), catalog)
-        painting = {**fall_back(painting, catalog, warnings), "denoising_strength": values["detail"], "tiled": True}
-        return cls(values, upscale, settings_from({**without_detail, **painting}, catalog), upscaler)
+        settings = settings_from({**without_detail, **fall_back(painting, catalog, warnings)}, catalog)
+        return cls(values, upscale, with_detail(settings, values["detail"]), upscaler)
 
     @property
     def engine(self) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
-from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite
+from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite, unknown_type
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.core.sentences import sentence
 
@@ -100,15 +100,7 @@ def check_shape(tensor: Mapping[str, Any], name: str, file: str) -> int:
     """Return the number of vectors in a tensor. Raises ModelRefused for another type or shape."""
     shape = tensor["shape"]
     if tensor["dtype"] not in TYPES:
-        raise ModelRefused(
-            sentence(
-                "{file} holds {type} numbers in {name}; known are {known}.",
-                file=file,
-                type=tensor["dtype"],
-                name=quote(name),
-                known=", ".join(TYPES),
-            )
-        )
+        raise ModelRefused(unknown_type(tensor, name, file))
     if len(shape) not in (1, 2):
         raise ModelRefused(
             sentence(

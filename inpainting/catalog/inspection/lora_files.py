@@ -27,7 +27,7 @@ from inpainting.catalog.inspection.lora_layers import (
     split_name,
 )
 from inpainting.catalog.inspection.safetensors_header import read_header, read_metadata
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import Sentence, sentence
 from inpainting.families.declaration import BASE_MODEL_KEYS
 
 MAX_LORA_BYTES = 4 * 2**30
@@ -128,6 +128,17 @@ def lora_file(names: Iterable[str], name: str) -> str:
     return matching[0]
 
 
+def unknown_type(tensor: Mapping[str, Any], name: str, file: str) -> Sentence:
+    """Return why a tensor is refused whose type is none of TYPES."""
+    return sentence(
+        "{file} holds {type} numbers in {name}; known are {known}.",
+        file=file,
+        type=tensor["dtype"],
+        name=quote(name),
+        known=", ".join(TYPES),
+    )
+
+
 def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
     """Refuse tensors that belong to no kind of LoRA, and those of a layer that do not fit together."""
     support = families.get(family).lora
@@ -145,15 +156,7 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
                 )
             )
         if tensor["dtype"] not in TYPES:
-            raise LoraRefused(
-                sentence(
-                    "{file} holds {type} numbers in {name}; known are {known}.",
-                    file=file,
-                    type=tensor["dtype"],
-                    name=quote(name),
-                    known=", ".join(TYPES),
-                )
-            )
+            raise LoraRefused(unknown_type(tensor, name, file))
         if split_name(name) is None:
             raise LoraRefused(sentence("{file} is no LoRA: it holds {name}.", file=file, name=quote(name)))
     layers = layers_in(header)

@@ -21,17 +21,14 @@ from inpainting.cli.upscale_job import UpscaleJob
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.settings_table import SETTINGS, find_setting
 from inpainting.core.upscaling import DEFAULT_SCALE, SCALES, Upscale
 from inpainting.core.validation import check_range
 from inpainting.engines.diffusion.declaration import DIFFUSION
-from inpainting.engines.upscaling import DETAIL_SETTINGS, UPSCALE, find_upscaler
+from inpainting.engines.upscaling import DETAIL_ROWS, FILE_ROWS, UPSCALE, find_upscaler, with_detail
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
 
 FAILED, INTERRUPTED = 1, 130
-FILE_ROWS = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
-DETAIL_ROWS = [find_setting(name) for name in DETAIL_SETTINGS]
 
 
 class Command(BaseCommand):
@@ -106,12 +103,12 @@ class Command(BaseCommand):
         site = planner()
         if options["detail"]:
             upscaler = find_upscaler(options["model"], site.catalog)
-            requested = replace(requested, model=options["detail_model"], strength=options["detail"], tiled=True)
+            requested = with_detail(replace(requested, model=options["detail_model"]), options["detail"])
             plan = site.plan_settings(requested, DIFFUSION.name, seed=1, upscaler=upscaler)
         else:
             upscaler = ""
             plan = site.plan_settings(replace(requested, model=options["model"]), UPSCALE.name, seed=1)
-            names = [option_name(name) for name in DETAIL_SETTINGS if options[name] is not None]
+            names = [option_name(row.name) for row in DETAIL_ROWS if options[row.name] is not None]
             names += ["--detail-model"] if options["detail_model"] else []
             if names:
                 self.stderr.write(f"Without effect, as --detail is 0: {', '.join(names)}.")

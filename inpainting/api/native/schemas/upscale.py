@@ -19,13 +19,10 @@ from inpainting.api.native.schemas.bodies import (
 )
 from inpainting.api.setting_types import with_settings
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.settings_table import SETTINGS, find_setting
 from inpainting.core.upscaling import DEFAULT_SCALE, MAX_SIDE, SCALES
-from inpainting.engines.upscaling import DETAIL_SETTINGS, UPSCALE
+from inpainting.engines.upscaling import DETAIL_ROWS, FILE_ROWS
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-FILE_ROWS = [row for row in SETTINGS if row.name not in (*UPSCALE.ignored_settings, "model")]
-DETAIL_ROWS = [find_setting(name) for name in DETAIL_SETTINGS]
 DETAIL = (
     "The denoising strength, 0 to 1, with which a diffusion model paints the enlarged image in tiles; such as 0.3. "
     "0 adds no detail."

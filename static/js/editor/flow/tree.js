@@ -14,14 +14,14 @@ export function stepOf({ id, parent, images, metadata, created_at }, chosen = nu
   const image = chosen !== null && chosen < images.length ? chosen : best(images)
   const { url, copy } = images[image]
   const painted = metadata.prompt && !metadata.ignored.includes("prompt")
-  const erased = isInserted(metadata) ? gettext("Inserted") : gettext("Removed")
+  const withoutPrompt = isInserted(metadata) ? gettext("Inserted") : gettext("Removed")
   return {
     id,
     parent,
     image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
-    label: metadata.upscaler ? gettext("Enlarged") : painted ? metadata.prompt : erased,
+    label: metadata.upscaler ? gettext("Enlarged") : painted ? metadata.prompt : withoutPrompt,
     at: created_at,
   }
 }
