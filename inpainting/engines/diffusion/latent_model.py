@@ -29,6 +29,7 @@ from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.memory_shortage import MemoryShortage
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
 from inpainting.networks.device.compilation import BLOCKS, TRANSFORMERS, CompiledNetwork
+from inpainting.networks.device.float8 import holds_float8
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.device.quantization import QUANTIZATIONS, is_quantized, stored_bytes
 
@@ -113,8 +114,11 @@ class LatentModel(ABC):
 
     @property
     def _is_transformer_to_compile(self) -> bool:
-        """Compiled by default. Of quantised ones, only those that multiply numbers of 8 bits need it."""
-        if self.unet is not None or is_quantized(self.network):
+        """Compiled by default. Of quantised ones, only those that multiply numbers of 8 bits need it.
+
+        Those in float8 are not, because Triton converts their numbers on GPUs of compute capability 8.9 alone.
+        """
+        if self.unet is not None or is_quantized(self.network) or holds_float8(self.network):
             return False
         word = self.hardware.quantization
         return not word or QUANTIZATIONS[word].quantizes_activations

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8
 from inpainting.catalog.inspection.gguf_header import TYPES
 from inpainting.core.errors import EngineFailed
 
@@ -185,11 +186,18 @@ def stored_bytes(tensor: Any) -> int:
     return sum(part.nbytes for part in parts if part is not None) if parts else int(tensor.nbytes)
 
 
-def predicted_bytes(tensors: Mapping[str, Any], item_size: int, quantization: str = "") -> int:
-    """Bytes that the tensors of a file's header take in memory, of `item_size` bytes a number unless quantised."""
+def predicted_bytes(
+    tensors: Mapping[str, Any], item_size: int, quantization: str = "", *, keeps_float8: bool = False
+) -> int:
+    """Bytes that the tensors of a file's header take in memory, of `item_size` bytes a number unless quantised.
+
+    keeps_float8: whether matrices in fp8 stay so.
+    """
     matrix_item = QUANTIZATIONS[quantization].number_bytes if quantization else item_size
     count = 0.0
     for tensor in tensors.values():
         usual = matrix_item if len(tensor["shape"]) == 2 else item_size
+        if keeps_float8 and len(tensor["shape"]) == 2 and tensor["dtype"] in FLOAT8:
+            usual = 1
         count += math.prod(tensor["shape"]) * STORED_AS.get(tensor["dtype"], usual)
     return int(count)

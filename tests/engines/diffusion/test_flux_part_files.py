@@ -20,13 +20,16 @@ from inpainting.catalog import configurations
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
+from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.chroma.declaration import T5_ALONE
 from inpainting.models import InferenceModel
+from inpainting.networks.device.float8 import holds_float8
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.support import original_layout
+from tests.support.dense_weights import dense_weights
 
 pytestmark = pytest.mark.django_db
 TRANSFORMER, CLIP, T5, VAE = "flux1-fill-dev", "clip_l", "t5xxl_fp16", "ae"
@@ -161,9 +164,20 @@ def test_fp8_of_a_transformer_is_read_with_its_scales(whole: Path, comfyui: Path
     model = load(added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec, CPU)
     assert not model.notes
     expected = FluxTransformer2DModel.from_pretrained(whole / "transformer").state_dict()
-    for name, tensor in model.pipeline.transformer.state_dict().items():
+    for name, tensor in dense_weights(model.pipeline.transformer).items():
         assert tensor.dtype == torch.float32
         torch.testing.assert_close(tensor, expected[name], rtol=0.07, atol=2e-3)
+
+
+def test_a_transformer_in_scaled_fp8_stays_so_and_paints_as_its_numbers(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scaled(named(comfyui, TRANSFORMER))
+    spec = added(comfyui, *arguments(comfyui, VAE, T5, CLIP)).spec
+    model: Any = load(spec, CPU)
+    assert holds_float8(model.transformer)
+    monkeypatch.setattr(model_loading, "keep_float8", lambda *_: None)
+    assert torch.equal(denoised(model, request(strength=0.8)), denoised(load(spec, CPU), request(strength=0.8)))
 
 
 def test_scaled_fp8_of_a_transformer_with_names_of_diffusers_is_refused(whole: Path, tmp_path: Path) -> None:

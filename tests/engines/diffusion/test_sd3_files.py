@@ -15,10 +15,11 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.serving import part_files
+from inpainting.engines.diffusion.serving import model_loading, part_files
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd3 import files
 from inpainting.models import InferenceModel
+from inpainting.networks.device.float8 import holds_float8
 from inpainting.networks.device.quantization import is_quantized
 from tests.contracts.family import assert_equal
 from tests.engines.diffusion.pipelines import CPU, denoised
@@ -165,6 +166,18 @@ def test_a_file_with_the_vae_or_with_everything_equals_the_whole_model(spec: Mod
         model = added(path, *([] if left is None else parts(comfyui, *left)))
         assert_equal(denoised(load(model.spec, CPU), requested()), expected)
         model.delete()
+
+
+def test_a_transformer_in_fp8_stays_so_and_paints_as_its_numbers(
+    comfyui: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file(comfyui, "sd3.5_large")
+    split_files.save(path, split_files.fp8(load_file(path), "joint_blocks.", is_scaled=True))
+    spec = added(path, *parts(comfyui)).spec
+    model: Any = load(spec, CPU)
+    assert holds_float8(model.transformer)
+    monkeypatch.setattr(model_loading, "keep_float8", lambda *_: None)
+    assert torch.equal(denoised(model, requested()), denoised(load(spec, CPU), requested()))
 
 
 @pytest.mark.full

@@ -23,6 +23,7 @@ from inpainting.catalog.inspection.lora_layers import (
     MID,
     UP,
 )
+from inpainting.networks.device.float8 import Float8Linear
 from inpainting.networks.device.quantization import dequantize
 
 LAYER_TYPES = (Linear, Conv2d, GroupNorm, LayerNorm)
@@ -62,7 +63,8 @@ class LayerDelta:
     def of(cls, tensors: Mapping[str, torch.Tensor], layer: Module) -> LayerDelta:
         """The difference for a layer. Raises ValueError or RuntimeError where the shapes differ."""
         norms = {name: tensors[name] for name in (MAGNITUDE, DORA_SCALE) if name in tensors}
-        dtype = layer.weight.dtype if layer.weight.dtype.is_floating_point else torch.float32
+        dtype = layer.compute_dtype if isinstance(layer, Float8Linear) else layer.weight.dtype
+        dtype = dtype if dtype.is_floating_point else torch.float32
         factors = {name: tensor.to(dtype) for name, tensor in tensors.items() if name != ALPHA and name not in norms}
         delta = cls(factors, weight_shape(layer), scale_of(tensors))
         # Tensors without data show whether the shapes fit, without a product as large as the layer.
@@ -292,6 +294,8 @@ def data_of(layer: Module, name: str) -> torch.Tensor:
     waiting = getattr(getattr(layer, "_hf_hook", None), "weights_map", None)
     if parameter.is_meta and waiting is not None:
         parameter = torch.as_tensor(waiting[name])
+    if isinstance(layer, Float8Linear) and name == "weight":
+        return layer.dense(parameter).detach()
     return dequantize(parameter).detach()
 
 

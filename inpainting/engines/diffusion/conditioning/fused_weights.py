@@ -77,6 +77,8 @@ def fused_weights(weights: Mapping[str, float], by_layer: ChangesByLayer) -> Fus
 def fused_byte_count(by_layer: ChangesByLayer) -> int:
     """Bytes that `fused_weights` takes, without biases; 0 where a layer is quantised or its weights are not there."""
     layers = [(layer, own_parameter(layer, "weight")) for layer in by_layer]
-    if not all(type(own) is Parameter and own.shape == weight_shape(layer) for layer, own in layers):
+    if not all(
+        type(own) is Parameter and own.is_floating_point() and own.shape == weight_shape(layer) for layer, own in layers
+    ):
         return 0
     return 0 if any(own.is_meta for _, own in layers) else sum(own.nbytes for _, own in layers)

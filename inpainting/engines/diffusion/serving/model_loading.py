@@ -7,6 +7,7 @@ import pkgutil
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting import families
 from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
-from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, ZERO_SNR, is_extra, is_weight
+from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8, VELOCITY, ZERO_SNR, is_extra, is_weight
 from inpainting.catalog.inspection.component_file import WEIGHTS_NAMES, component_file_class
 from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import GGUF, INDEX, WEIGHTS, ModelRefused
@@ -38,9 +39,16 @@ from inpainting.engines.diffusion.serving.ignored_weights import (
     scheduler_notes,
     tensor_notes,
 )
-from inpainting.engines.diffusion.serving.part_files import foreign_file_in, missing_weights, read_foreign, read_tensors
+from inpainting.engines.diffusion.serving.part_files import (
+    foreign_file_in,
+    missing_weights,
+    read_foreign,
+    read_tensors,
+    row_scales,
+)
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
+from inpainting.networks.device.float8 import keep_float8
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
 from inpainting.networks.load_errors import without_places
@@ -71,8 +79,14 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: 
     if spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout):
         # Averaged weights, for example, are not loaded.
         headers = {Path(part): tensors for part, tensors in checkpoint_parts(headers[spec.path], family.layout).items()}
+    published = [component_file_in(spec.path / name, spec.family) for name in NETWORKS]
     return sum(
-        predicted_bytes(tensors, dtype.itemsize, quantization if path.parent.name in NETWORKS else "")
+        predicted_bytes(
+            tensors,
+            dtype.itemsize,
+            quantization if path.parent.name in NETWORKS else "",
+            keeps_float8=not quantization and path in published,
+        )
         for path, tensors in headers.items()
     )
 
@@ -121,7 +135,8 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     family = families.get(spec.family)
     hardware = hardware_for(family, hardware)
     pipeline_class = getattr(diffusers, family.pipeline_class)
-    read = read_checkpoint if spec.path.is_file() else read_folder
+    keeping = partial(read_folder, keeps_float8=not hardware.quantization)
+    read = read_checkpoint if spec.path.is_file() else keeping
     try:
         pipeline, notes = read(pipeline_class, spec.path, hardware.dtype, family)
         if (patch := patch_of(spec.path)) is not None:
@@ -177,16 +192,19 @@ def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
 
 
 def read_folder(
-    pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily
+    pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily, *, keeps_float8: bool = False
 ) -> tuple[Any, list[str]]:
-    """Read a pipeline in diffusers' layout, one folder for each component. Also returns notes about unread parts."""
+    """Read a pipeline in diffusers' layout, one folder for each component. Also returns notes about unread parts.
+
+    keeps_float8: whether a transformer whose file is in fp8 stays so in memory.
+    """
     parts = dict(family.pipeline_arguments)
     notes = list(configuration_notes(folder, component_classes(family), diffusers_layout(family.name)))
     for name, component_class in component_classes(family).items():
         if not (folder / name).is_dir():
             continue
         if (original := component_file_in(folder / name, family.name)) is not None:
-            parts[name], unread = read_component(component_class, original, dtype)
+            parts[name], unread = read_component(component_class, original, dtype, keeps_float8=keeps_float8)
             notes += tensor_notes(name, unread)
             continue
         if (foreign := foreign_file_in(folder / name, component_class)) is not None:
@@ -219,16 +237,22 @@ def component_file_in(folder: Path, family: str) -> Path | None:
     return next((path for path in paths if known.recognises(read_weights_header(path))), None)
 
 
-def read_component(component_class: type[Any], path: Path, dtype: torch.dtype) -> tuple[Any, list[str]]:
+def read_component(
+    component_class: type[Any], path: Path, dtype: torch.dtype, *, keeps_float8: bool = False
+) -> tuple[Any, list[str]]:
     """Read a component with its published names, and the configuration beside it.
 
-    Also returns the names of tensors that nothing reads.
+    keeps_float8: as of `read_folder`. Also returns the names of tensors that nothing reads.
     """
+    scales: dict[str, torch.Tensor] = {}
     if is_gguf(path.name):
         tensors, arguments = read_gguf(path, dtype)
     else:
-        numbers = read_tensors(path, read_header(path), dtype)
+        header = read_header(path)
+        numbers = read_tensors(path, header, dtype)
         tensors, arguments = {name: number for name, number in numbers.items() if not is_extra(name)}, {}
+        if keeps_float8 and any(tensor["dtype"] in FLOAT8 for tensor in header.values()):
+            scales = {PREFIX.sub("", name): scale for name, scale in row_scales(path, header).items()}
     tensors = {PREFIX.sub("", name): number for name, number in tensors.items()}
     try:
         names = names_in_diffusers(component_class, tensors)
@@ -239,15 +263,22 @@ def read_component(component_class: type[Any], path: Path, dtype: torch.dtype) -
         raise ValueError(missing_weights(path.parent)) from error
     if any(tensor.is_meta for tensor in part.state_dict().values()):
         raise ValueError(missing_weights(path.parent))
+    if scales:
+        keep_float8(part, converted(component_class, scales))
     # Some conversions take what they know out of `tensors`, others take everything.
     return part, sorted({*tensors, *names}.difference(part.state_dict()))
 
 
 def names_in_diffusers(component_class: type[Any], tensors: Mapping[str, Any]) -> list[str]:
     """The names that diffusers' conversion gives to the tensors of a component with its published names."""
-    convert = SINGLE_FILE_LOADABLE_CLASSES[component_class.__name__]["checkpoint_mapping_fn"]
     shapes = {name: torch.empty(tensor.shape, device="meta") for name, tensor in tensors.items()}
-    return list(convert(checkpoint=shapes, config={}))
+    return list(converted(component_class, shapes))
+
+
+def converted(component_class: type[Any], tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a component with its published names, as diffusers' conversion names and divides them."""
+    convert = SINGLE_FILE_LOADABLE_CLASSES[component_class.__name__]["checkpoint_mapping_fn"]
+    return dict(convert(checkpoint=tensors, config={}))
 
 
 def read_checkpoint(

@@ -11,10 +11,11 @@ from typing import Any
 import diffusers
 import torch
 from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint, convert_wan_vae_to_diffusers
+from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextModelWithProjection
 
-from inpainting.catalog.inspection.checkpoint_tensors import is_extra, scaled_weights
+from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8, is_extra, scaled_weights
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.networks.load_lock import serialize
@@ -118,6 +119,20 @@ def read_tensors(path: Path, header: Mapping[str, Any], dtype: torch.dtype) -> d
     for name, scale in scaled_weights(header).items():
         tensors[name] = (tensors[name].float() * tensors.pop(scale).float()).to(dtype)
     return tensors
+
+
+def row_scales(path: Path, header: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """For each tensor of a checkpoint the scales of its rows, [rows, 1, …], float32; NaN where it is not in fp8."""
+    found, scale_names = {}, scaled_weights(header)
+    with safe_open(path, framework="pt") as file:
+        for name, tensor in header.items():
+            if is_extra(name) or not tensor["shape"]:
+                continue
+            rows, *sides = tensor["shape"]
+            scale = file.get_tensor(scale_names[name]).float() if name in scale_names else torch.tensor(1.0)
+            scale = scale if tensor["dtype"] in FLOAT8 else torch.tensor(torch.nan)
+            found[name] = scale.reshape(-1, *[1] * len(sides)).expand(rows, *[1] * len(sides)).clone()
+    return found
 
 
 def missing_weights(path: Path) -> str:
