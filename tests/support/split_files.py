@@ -8,6 +8,7 @@ import re
 import shutil
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, AutoencoderKLFlux2
 from diffusers.loaders import single_file_model, single_file_utils
+from django.core.management import call_command
 from safetensors.torch import load_file, save_file
 
 from inpainting.catalog import configurations
@@ -25,11 +27,13 @@ from inpainting.families.flux import transformer as flux_transformer
 from inpainting.families.flux.lora_names import original_name as flux_1_name
 from inpainting.families.flux2_klein.lora_names import original_name
 from inpainting.families.known_files import KNOWN_FILES, TAKEN, KnownFile
+from inpainting.models import InferenceModel
 from tests.support import original_layout
 from tests.support.flux_names import published_tensors
 
 Tensors = dict[str, torch.Tensor]
 APPROXIMATOR = "distilled_guidance_layer."
+COMPONENTS = ("transformer", "text_encoder", "vae")
 WEIGHTS = {"transformer": "diffusion_pytorch_model", "text_encoder": "model", "vae": "diffusion_pytorch_model"}
 
 
@@ -229,6 +233,17 @@ def write(family: str, whole: Path, folder: Path) -> Split:
     save(split.path(folder, "text_encoder"), split.text_encoder(found["text_encoder"]))
     save(split.path(folder, "vae"), split.vae(found["vae"], whole / "vae"))
     return split
+
+
+def added(family: str, origin: Path, *parts: Path) -> InferenceModel:
+    """Add a model, named mine, from a file and those of its other components."""
+    options = [f"--family={family}", f"--from={origin}", *(f"--part={part}" for part in parts)]
+    call_command("add_model", "mine", *options, stdout=StringIO())
+    return InferenceModel.objects.get(slug="mine")
+
+
+def added_files(family: str, split: Split, folder: Path) -> InferenceModel:
+    return added(family, *(split.path(folder, component) for component in COMPONENTS))
 
 
 def publish(family: str, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:

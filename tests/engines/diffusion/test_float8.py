@@ -24,10 +24,9 @@ from tests.engines.diffusion.compiling import Backend, stepped
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step
 from tests.engines.diffusion.plain_flow import request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
-from tests.engines.diffusion.test_split_files import added_files
 from tests.support import split_files, tiny_delta_loras, tiny_loras, tiny_models
 from tests.support.matrix import each_value_once
-from tests.support.split_files import SPLITS, Split, save
+from tests.support.split_files import SPLITS, Split, added_files, save
 
 pytestmark = pytest.mark.django_db
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)

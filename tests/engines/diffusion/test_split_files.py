@@ -29,10 +29,9 @@ from tests.support import split_files, tiny_models
 from tests.support.dense_weights import dense_weights
 from tests.support.gguf_files import gguf_file
 from tests.support.matrix import first_alone
-from tests.support.split_files import SPLITS, Split, save
+from tests.support.split_files import COMPONENTS, SPLITS, Split, added, added_files, save
 
 pytestmark = pytest.mark.django_db
-COMPONENTS = ("transformer", "text_encoder", "vae")
 PREFIXES = {"transformer": "model.diffusion_model.", "vae": "vae."}
 
 
@@ -81,16 +80,6 @@ def latents(family: str) -> torch.Tensor:
 
 def requested() -> Any:
     return request(strength=0.8, guidance_scale=3.0)
-
-
-def added(family: str, origin: Path, *parts: Path) -> InferenceModel:
-    options = [f"--family={family}", f"--from={origin}", *(f"--part={part}" for part in parts)]
-    call_command("add_model", "mine", *options, stdout=StringIO())
-    return InferenceModel.objects.get(slug="mine")
-
-
-def added_files(family: str, split: Split, folder: Path) -> InferenceModel:
-    return added(family, *(split.path(folder, component) for component in COMPONENTS))
 
 
 def refusal(family: str, origin: Path, *parts: Path) -> str:
