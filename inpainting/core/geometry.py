@@ -228,8 +228,7 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
         raise InvalidRequest(
             sentence("{mask_bounds} extends beyond the image of {image}", mask_bounds=mask_bounds, image=image)
         )
-    margin = max(1, rule.min_context, math.ceil(rule.context * mask_bounds.size.longer))
-    box = mask_bounds.expanded(margin).clipped(Box.whole(image))
+    box = context_box(mask_bounds, image, rule)
     if rule.exact is not None:
         return _exact_window(box, image, rule.exact, rule)
     least = math.ceil(rule.smallest / rule.max_upscaling)
@@ -240,6 +239,13 @@ def plan_window(mask_bounds: Box, image: Size, rule: WindowRule) -> Window:
     left, right, work_width = _axis(box.left, box.right, width, image.width, scale, rule)
     top, bottom, work_height = _axis(box.top, box.bottom, height, image.height, scale, rule)
     return Window(Box(left, top, right, bottom), Size(work_width, work_height))
+
+
+def context_box(mask_bounds: Box, image: Size, rule: WindowRule) -> Box:
+    """Return the mask's bounds with the context around them that the rule asks for, within the image."""
+    # As in `_axis`: 0.3 * 20 may come out a hair over 6.
+    margin = max(1, rule.min_context, math.ceil(rule.context * mask_bounds.size.longer - 1e-9))
+    return mask_bounds.expanded(margin).clipped(Box.whole(image))
 
 
 def _exact_window(box: Box, image: Size, work: Size, rule: WindowRule) -> Window:

@@ -371,6 +371,15 @@ class PaintSettings:
         unit="px",
         range=(0, 1024),
     )
+    context_factor: float | None = _mask(
+        label=mark("Context factor"),
+        help=mark(
+            "How many times as large as the mask the part of the image is that the model sees: 2 adds half of the "
+            "mask's longer side on each side. With only_masked_padding the larger of the two counts."
+        ),
+        default_text=mark("automatic"),
+        range=(1.0, 10.0),
+    )
     max_upscaling: float | None = _mask(
         label=mark("Largest upscaling"),
         help=mark(

@@ -20,7 +20,7 @@ from inpainting.core import masks
 from inpainting.core.adapter_uses import INSERT
 from inpainting.core.codecs.formats import check_fits, describe_losses, with_quality
 from inpainting.core.errors import InvalidRequest, ModelRequired
-from inpainting.core.geometry import Box, Placement, Size, Window, WindowRule, plan_window
+from inpainting.core.geometry import Box, Placement, Size, Window, WindowRule, context_box, plan_window
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.metadata import NO_METADATA
 from inpainting.core.moderation import policy
@@ -50,6 +50,7 @@ class EngineChoice:
     reason: str
 
 
+CONTEXT_SETTINGS = ("only_masked_padding", "context_factor")
 DETAIL_CHOICE = EngineChoice(
     DIFFUSION, sentence("The request asks for a larger image, with detail that a diffusion model adds.")
 )
@@ -361,7 +362,7 @@ def find_window(mask: Mask, rule: WindowRule, *, is_outpainting: bool, is_tiled:
 
 def window_notes(mask: Mask, window: Window, plan: SettingsPlan) -> Iterator[str]:
     """Yield sentences for people about a window that is painted in passes, or that is not as the settings ask."""
-    rule, padding = plan.window_rule, plan.settings.only_masked_padding
+    rule = plan.window_rule
     if plan.is_tiled:
         yield plural_sentence(
             "The area is painted in {count} tile.",
@@ -377,14 +378,16 @@ def window_notes(mask: Mask, window: Window, plan: SettingsPlan) -> Iterator[str
             shape=rule.exact,
             work=window.work,
         )
-    if padding is not None and "only_masked_padding" not in plan.ignored and max(window.scale) >= rule.max_upscaling:
+    sent = {name: getattr(plan.settings, name) for name in CONTEXT_SETTINGS if name not in plan.ignored}
+    asked = [f"{name}={value:g}" for name, value in sent.items() if value is not None]
+    if asked and max(window.scale) >= rule.max_upscaling:
         height, width = mask.shape
-        asked = masks.nonempty_bounds(mask).expanded(padding).clipped(Box(0, 0, width, height)).size
-        if window.box.size.shorter > asked.longer:
+        context = context_box(masks.nonempty_bounds(mask), Size(width, height), rule).size
+        if window.box.size.shorter > context.longer:
             yield sentence(
-                "The model sees more of the image than only_masked_padding={padding} asks for, since a masked area is "
-                "scaled up at most {times:g} times (max_upscaling).",
-                padding=padding,
+                "The model sees more of the image than {asked} asks for, since a masked area is scaled up at most "
+                "{times:g} times (max_upscaling).",
+                asked=", ".join(asked),
                 times=rule.max_upscaling,
             )
 

@@ -83,6 +83,7 @@ ALTERNATIVES: dict[str, Any] = {
     "width": "80",
     "height": "128",
     "only_masked_padding": "4",
+    "context_factor": "1.1",
     "max_upscaling": "1",
     "tiled": "true",
     "masked_content": "nothing",

@@ -56,10 +56,14 @@ def sides(box: list[int]) -> tuple[int, int]:
         ({"only_masked_padding": 0}, 22),  # one pixel around the mask
         ({"only_masked_padding": 6, "max_upscaling": 1}, 64),
         ({"only_masked_padding": 6, "width": 64, "height": 64}, 32),
+        ({"context_factor": 1.6}, 32),  # 6 of the mask's 20 pixels on each side
+        ({"context_factor": 2.2, "only_masked_padding": 3}, 44),  # the larger of the two
+        ({"context_factor": 1.2, "only_masked_padding": 6}, 32),
+        ({"context_factor": 3, "width": 64, "height": 64}, 60),
     ],
 )
 def test_a_small_mask_is_scaled_up_to_the_models_size(
-    alices_program: Client, fields: dict[str, int], side: int
+    alices_program: Client, fields: dict[str, float], side: int
 ) -> None:
     planned = alices_program.post("/api/plan/", body(**fields)).json()
     assert sides(planned["window"]) == (side, side)
@@ -86,13 +90,17 @@ def test_a_plan_without_images_has_the_window_of_a_mask_that_will_be_sent(alices
     assert (without["window"], without["work_size"]) == (None, None)
 
 
-def test_a_padding_that_the_largest_upscaling_exceeds_is_reported(alices_program: Client) -> None:
+@pytest.mark.parametrize("asked", [{"only_masked_padding": 6}, {"context_factor": 1.6}])
+def test_a_context_that_the_largest_upscaling_exceeds_is_reported(
+    alices_program: Client, asked: dict[str, float]
+) -> None:
     def warnings(**fields: int) -> list[str]:
-        found: list[str] = alices_program.post("/api/plan/", body(only_masked_padding=6, **fields)).json()["warnings"]
+        found: list[str] = alices_program.post("/api/plan/", body(**asked, **fields)).json()["warnings"]
         return [warning for warning in found if "max_upscaling" in warning]
 
     assert warnings() == []
-    assert len(warnings(max_upscaling=1)) == 1
+    (warning,) = warnings(max_upscaling=1)
+    assert "{}={}".format(*asked.popitem()) in warning
 
 
 def test_an_image_too_small_for_the_work_size_is_not_stretched(alices_program: Client) -> None:

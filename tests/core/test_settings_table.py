@@ -31,6 +31,7 @@ NUMBER_LIMITS = {
     **{"mask_blur": (0, 256), "only_masked_padding": (0, 1024), "guidance_scale": (1, 100), "width": (64, 2048)},
     **{
         "max_upscaling": (1, 16),
+        "context_factor": (1, 10),
         "height": (64, 2048),
         "clip_skip": (1, 8),
         "guidance_start": (0, 1),

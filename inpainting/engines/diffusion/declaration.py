@@ -213,8 +213,9 @@ def window_rule(settings: PaintSettings, model: ModelSpec) -> WindowRule:
     """Return the rule for windows as large as the training images, in few sizes, because those of equal size share a
     batch. Small masks are scaled up, so that the model paints them with the detail of a whole image."""
     context, min_context = CONTEXT, MIN_CONTEXT
-    if settings.only_masked_padding is not None:
-        context, min_context = 0.0, settings.only_masked_padding
+    if settings.only_masked_padding is not None or settings.context_factor is not None:
+        # As of `context_from_mask_extend_factor` of ComfyUI-Inpaint-CropAndStitch.
+        context, min_context = ((settings.context_factor or 1.0) - 1) / 2, settings.only_masked_padding or 0
     rule = WindowRule(context, min_context, max_upscaling=settings.max_upscaling or MAX_UPSCALING)
     cell = VAE_SCALE_FACTOR * families.get(model.family).latent_patch
     if settings.width is not None or settings.height is not None:
