@@ -62,7 +62,7 @@ GROUPS = {
     "projections": ("G30", "G31"),
     "vae": ("G32",),
     "kernels": ("G38", "G39"),
-    "cache": ("G34",),
+    "cache": ("G34", "G40"),
     "offloading": ("G27",),
     "quantising": ("G33", "G28"),
     "memory": ("G35", "G36", "G37"),

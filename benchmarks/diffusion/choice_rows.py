@@ -6,10 +6,13 @@ On a CPU the rows only walk the path: it has other kernels of attention and no s
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -179,6 +182,51 @@ def g34(bench: Bench) -> Iterator[Row]:
         yield Row("G34", f"{what}: first-block cache, {choice}", plain, found, parity=parity, note="A: with the cache")
 
 
+def g40(bench: Bench) -> Iterator[Row]:
+    """Images of 28 steps with the first-block cache, beside the same without.
+
+    What it changes depends on the weights: random ones show that the comparison runs, not how good the images are. The
+    last row skips every step but the first, which no setting does.
+    """
+    model, side = bench.flux.ours, bench.side(1024)
+    wanted = request(side, steps=28, scheduler=None, guidance_scale=30.0)
+    blocks = model.network.single_transformer_blocks
+
+    @torch.inference_mode()
+    def painted(level: str) -> tuple[torch.Tensor, int]:
+        """The latents, and the number of steps in which the last block computed."""
+        whole: list[int] = []
+        handle = blocks[-1].attn.register_forward_hook(lambda *_: whole.append(1))
+        cache, image = FirstBlockCache(), begun(model, wanted)
+        try:
+            while not image.is_done:
+                with cache.applied(model.network, image, level) if level != "off" else nullcontext():
+                    (answer,) = model.predict([image])
+                image.advance(answer)
+        finally:
+            handle.remove()
+            cache.remove()
+        return image.latents, len(whole)
+
+    expected, steps = painted("off")
+    for level, threshold in {**first_block_cache.THRESHOLDS, "all it can": 1e9}.items():
+        with patch.dict(first_block_cache.THRESHOLDS, {level: threshold}):
+            found = bench.contest(
+                {"ours": partial(painted, "off"), "a": partial(painted, level)}, budget_seconds=20, inner=1, warm=0
+            )
+            latents, computed = painted(level)
+        yield Row(
+            "G40",
+            f"FLUX.1 Fill image of {steps} steps, {side}x{side}: cache {level}",
+            found["ours"],
+            found["a"],
+            parity=difference(latents, expected),
+            gate=math.inf,
+            note=f"A: threshold {threshold:g}, {computed} of {steps} steps whole; parity is that of the latents",
+            more={"whole_steps": computed, "steps": steps},
+        )
+
+
 def g27(bench: Bench) -> Iterator[Row]:
     """Layers that wait in the machine's memory: by accelerate as the engine does, and by diffusers' groups.
 
@@ -297,6 +345,7 @@ ROWS = {
     "G31": g31,
     "G32": g32,
     "G34": g34,
+    "G40": g40,
     "G27": g27,
     "G33": g33,
     "G28": g28,
@@ -310,6 +359,7 @@ SECONDS = {
     "G31": 60.0,
     "G32": 60.0,
     "G34": 60.0,
+    "G40": 60.0,
     "G27": 120.0,
     "G33": 120.0,
     "G28": 120.0,
