@@ -41,7 +41,7 @@ pytestmark = pytest.mark.browser
 
 DIFFUSION_ONLY = (
     *("prompt", "negative_prompt", "denoising_strength", "steps", "guidance_scale", "scheduler", "use_karras_sigmas"),
-    *("clip_skip", "width", "height", "only_masked_padding", "guidance_start", "guidance_end"),
+    *("clip_skip", "width", "height", "only_masked_padding", "context_factor", "guidance_start", "guidance_end"),
 )
 IS_SEEN = """input => {
   const { left, top, width, height } = input.getBoundingClientRect()
@@ -105,6 +105,10 @@ def test_the_window_that_the_model_gets_is_outlined(page: Page, tmp_path: Path) 
     more_settings(page)
     page.fill("[name=only_masked_padding]", "300")
     wider = "width => document.querySelector('#window-outline').offsetWidth > width + 20"
+    page.wait_for_function(wider, arg=before["width"])
+    page.fill("[name=only_masked_padding]", "")
+    page.wait_for_function(wider.replace("> width + 20", "<= width + 1"), arg=before["width"])
+    page.fill("[name=context_factor]", "9")
     page.wait_for_function(wider, arg=before["width"])
 
 
