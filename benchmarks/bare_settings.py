@@ -13,4 +13,6 @@ from django.conf import settings
 
 if "DJANGO_SETTINGS_MODULE" not in os.environ and not settings.configured:
     # Without a parent process no load is recorded, so nothing is written into the folder.
-    settings.configure(DATA_DIR=Path(gettempdir()) / "dreamlayer-without-site", PARENT="", IS_ALONE=False)
+    settings.configure(
+        DATA_DIR=Path(gettempdir()) / "dreamlayer-without-site", PARENT="", IS_ALONE=False, DEVICE_COUNT=1
+    )
