@@ -256,10 +256,10 @@ def test_a_model_that_runs_out_of_memory_while_loading_is_retried_after_an_evict
     idle = weakref.ref(batcher.cache.get(specs["other"]).unet)
     from_folder = model_loading.read_folder
 
-    def reading(*arguments: Any) -> Any:
+    def reading(*arguments: Any, **options: Any) -> Any:
         if idle() is not None:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
-        return from_folder(*arguments)
+        return from_folder(*arguments, **options)
 
     monkeypatch.setattr(model_loading, "read_folder", reading)
     assert len(batcher.paint(request(), sd, ignore_step)[0]) == 1
