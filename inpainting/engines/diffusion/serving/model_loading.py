@@ -79,13 +79,13 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: 
     if spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout):
         # Averaged weights, for example, are not loaded.
         headers = {Path(part): tensors for part, tensors in checkpoint_parts(headers[spec.path], family.layout).items()}
-    published = [component_file_in(spec.path / name, spec.family) for name in NETWORKS]
+    kept = [] if quantization else [component_file_in(spec.path / name, spec.family) for name in NETWORKS]
     return sum(
         predicted_bytes(
             tensors,
             dtype.itemsize,
             quantization if path.parent.name in NETWORKS else "",
-            keeps_float8=not quantization and path in published,
+            keeps_float8=path in kept,
         )
         for path, tensors in headers.items()
     )
@@ -135,8 +135,7 @@ def load(spec: ModelSpec, hardware: Hardware, offload: Offload = Offload.NONE) -
     family = families.get(spec.family)
     hardware = hardware_for(family, hardware)
     pipeline_class = getattr(diffusers, family.pipeline_class)
-    keeping = partial(read_folder, keeps_float8=not hardware.quantization)
-    read = read_checkpoint if spec.path.is_file() else keeping
+    read = read_checkpoint if spec.path.is_file() else partial(read_folder, keeps_float8=not hardware.quantization)
     try:
         pipeline, notes = read(pipeline_class, spec.path, hardware.dtype, family)
         if (patch := patch_of(spec.path)) is not None:
