@@ -5,6 +5,9 @@ trap 'rm -rf "$scratch"' EXIT
 # pip would compile the 19,000 modules of all packages one by one; Python compiles those that are imported, once, even
 # where the environment says otherwise: compiling what a diffusion model imports takes 10 seconds in each process.
 export PIP_COMPILE=0 PYTHONDONTWRITEBYTECODE=
+# What tests build once and copy, such as a migrated database, all steps share.
+export DREAMLAYER_TEST_RUN_FOLDER=$scratch/run
+mkdir "$DREAMLAYER_TEST_RUN_FOLDER"
 
 # A hanging test fails with its stack (faulthandler_timeout), a hanging run by this limit.
 tests_of() {
