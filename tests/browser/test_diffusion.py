@@ -133,7 +133,7 @@ def test_auto_names_the_engine_and_the_models_are_listed_by_label(page: Page, ph
     expect(page.locator("#model-of-diffusion option")).to_have_text(["Tiny model", "Other model"])
     expect(engine.locator("option").first).to_have_text("Auto (Quick fill)")
     expect(page.locator("#engine-help")).to_contain_text("with one, Tiny model paints what it says")
-    page.get_by_label("Model").select_option("other")
+    page.get_by_role("combobox", name="Model").select_option("other")
     expect(page.locator("#engine-help")).to_contain_text("with one, Other model paints what it says")
     enter_prompt(page, "a red bus")
     expect(engine.locator("option").first).to_have_text("Auto (Diffusion)")
