@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from django.urls import reverse
 
@@ -14,6 +14,7 @@ from inpainting.engines.inserting import has_placed_insert
 from inpainting.models import GeneratedImage, Generation
 from inpainting.translation import translated
 
+Verb = Literal["Removed", "Painted", "Extended", "Inserted", "Enlarged"]
 NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 """The safety report of a result that no safety checker has examined."""
 NO_COPY = {"copy": None}
@@ -31,6 +32,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "height": generation.result_size.height,
         **generation.placement,
         **enlarged_from(generation),
+        "verb": verb_of(generation),
         "parent": generation.parent_id,
         "service": generation.service,
         "engine": generation.engine,
@@ -127,8 +129,8 @@ def image_url(image: GeneratedImage) -> str:
     return reverse("generation-image", args=[image.generation_id, image.index])
 
 
-def verb_of(generation: Generation) -> str:
-    """Return what was done to the photo: "Inserted", "Painted", "Removed", "Extended" or "Enlarged"."""
+def verb_of(generation: Generation) -> Verb:
+    """Return what was done to the photo."""
     if generation.enlarged_to is not None:
         return "Enlarged"
     if generation.placement:

@@ -68,7 +68,7 @@ def test_quick_fill_clones_it_into_the_light_of_the_image(
     darker = result()
     assert metadata["engine"] == "quick-fill"
     assert "quick-fill clones the image to insert" in metadata["engine_reason"]
-    assert metadata["insert_mode"] == "clone"
+    assert (metadata["insert_mode"], metadata["verb"]) == ("clone", "Inserted")
     assert not INSERT_SETTINGS & set(metadata["ignored"])
     assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
     assert (darker[hole == 0] == photo[hole == 0]).all()
@@ -186,6 +186,7 @@ def test_it_is_one_more_reference_image(
     looks = {"reference_image": upload(png(OTHER))}
     metadata = succeeded(post_inpaint(CUT_OUT, **words, **looks, insert_x="7"))
     assert (metadata["insert_mode"], metadata["ignored"]) == ("reference", ["insert_x"])
+    assert metadata["verb"] == "Painted"
     looks = {"reference_image": upload(png(OTHER)), "reference_image_2": upload(png(CUT_OUT))}
     succeeded(post_inpaint(None, **words, **looks))
     by_insert, by_reference = diffusion_requests

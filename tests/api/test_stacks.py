@@ -199,6 +199,7 @@ def test_a_step_that_changes_the_size_is_hidden_with_all_after_it(alices_program
     last = edit(alices_program, result_of(alices_program, wide), after, wide)
     stack = store(alices_program, last)
     assert [step["changes_size"] for step in stack["steps"]] == [False, True, False]
+    assert [step["verb"] for step in stack["steps"]] == ["Removed", "Extended", "Removed"]
     steps = [as_sent(step) for step in stack["steps"]]
     status, problem = patch(alices_program, stack, [steps[0], {**steps[1], "hidden": True}, steps[2]])
     assert (status, problem["code"], problem["field"]) == (400, "step_changes_size", "steps[2].hidden")

@@ -54,7 +54,7 @@ def test_an_image_is_enlarged_as_the_upscaler_does(
     expected = Enlargement(decode_image(photo_png).image, size, Lanczos()).run(lambda done, of: None)
     assert np.array_equal(result_of(alices_program, answer).pixels, expected.pixels)
     metadata = answer.json()["metadata"]
-    assert (metadata["engine"], metadata["model"]) == ("upscale", "lanczos")
+    assert [metadata[name] for name in ("engine", "model", "verb")] == ["upscale", "lanczos", "Enlarged"]
     assert [metadata[name] for name in ("width", "height", "source_width", "source_height")] == [
         *(2 * width, 2 * height),
         *(width, height),

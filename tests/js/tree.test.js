@@ -18,13 +18,14 @@ test("the steps of an edit tree are listed branch by branch", () => {
 })
 
 test("a step is made of a generation with a result", () => {
-  const metadata = { prompt: "a bus", ignored: [] }
+  const metadata = { prompt: "a bus", ignored: [], verb: "Painted" }
   const generation = { id: "g", parent: "p", images: [{ url: "/0/", copy: { format: "jpeg" } }], metadata, created_at: "now" }
   const { url, thumbnail, label } = stepOf(generation)
   assert.deepEqual([url, thumbnail, label], ["/0/?format=png", "/0/thumbnail/", "a bus"])
-  assert.equal(stepOf({ ...generation, metadata: { ...metadata, ignored: ["prompt"] } }).label, "Removed")
-  const labelOf = (changes) => stepOf({ ...generation, metadata: { ignored: ["prompt"], ...changes } }).label
-  assert.deepEqual([labelOf({ insert_mode: "clone" }), labelOf({ insert_mode: "reference" }), labelOf({ insert_mode: "clone", ignored: ["insert_mode"] })], ["Inserted", "Removed", "Removed"])
+  const labelOf = (changes) => stepOf({ ...generation, metadata: { ...metadata, ...changes } }).label
+  assert.equal(labelOf({ verb: "Removed", ignored: ["prompt"] }), "Removed")
+  assert.equal(labelOf({ verb: "Extended", prompt: "" }), "Extended")
+  assert.equal(labelOf({ verb: "Enlarged" }), "Enlarged")
   assert.equal(stepOf({ ...generation, images: [] }), null)
   const several = { ...generation, images: [{ url: "/0/", score: 0.2 }, { url: "/1/", score: 0.6 }] }
   assert.deepEqual([stepOf(several).image, stepOf(several, 0).image], [1, 0])

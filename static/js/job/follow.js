@@ -21,8 +21,8 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
  *   digital_source_type: string}} GeneratedImage
  *  url: of the lossless PNG; score: how plausible it is, 0 to 1, higher is better */
 /** @typedef {{prompt: string, seed: number, engine: string, requested: Record<string, unknown>, ignored: string[],
- *   warnings?: (string | {message: string})[], results: {window?: number[]}[], source_box?: number[], insert_mode?: string | null, upscaler?: string}} Metadata
- *  requested: the settings as they were sent; ignored: those that the engine does not read; upscaler: what enlarged the image, of no other */
+ *   warnings?: (string | {message: string})[], results: {window?: number[]}[], verb: import("editor/flow/verbs").Verb}} Metadata
+ *  requested: the settings as they were sent; ignored: those that the engine does not read; verb: what was done to the photo */
 /** @typedef {{id: string, status: string, parent: string | null, created_at: string, seconds: number | null, source: string,
  *   source_name?: string, mask: string, images: GeneratedImage[], error: {message: string} | null, metadata: Metadata,
  *   position?: number | null, position_is_minimum?: boolean, eta?: number | null, progress?: Steps | null}} Generation

@@ -67,6 +67,7 @@ class Metadata(Answer):
     source_box: Optional[list[int]] = Field(None, description=SOURCE_BOX)
     work_width: Optional[int] = Field(None, description="The requested width, at which the engine worked.")
     work_height: Optional[int] = None
+    verb: description.Verb = Field(description="What was done to the photo.")
     parent: UUID | None = Field(description=PARENT)
     service: str = Field(description="The API that accepted it: native, or the name of a service.")
     engine: str

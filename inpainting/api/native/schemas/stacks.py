@@ -14,7 +14,6 @@ from inpainting.api.native.schemas.bodies import File
 from inpainting.api.setting_types import type_of
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.settings_table import find_setting
-from inpainting.engines.inserting import has_placed_insert
 from inpainting.generations import description
 from inpainting.generations.stack_images import made_on_hidden, stored_image
 from inpainting.generations.stacks import MAX_STEPS, PhotoStack, Step, StepChange
@@ -97,11 +96,10 @@ class StepDocument(Answer):
         description="Its mask touches a step that it was made on and that is hidden, painted back or replaced since."
     )
     changes_size: bool = Field(description="It can be hidden only together with all after it.")
-    inserts: bool = Field(description="It placed another image in the photo.")
-    enlarged: bool = Field(description="Its result is the enlarged image, with or without detail.")
+    verb: description.Verb
     status: Status
     engine: str
-    prompt: str
+    prompt: str = Field(description="Empty where the engine did not read it.")
     window: list[int] | None = Field(description="Left, top, right and bottom of what the engine saw.")
     width: int = Field(description="Of the result.")
     height: int
@@ -120,11 +118,10 @@ class StepDocument(Answer):
             made_on=list(step.made_on),
             made_on_hidden=made_on_hidden,
             changes_size=step.changes_size,
-            inserts=has_placed_insert(generation.settings, generation.ignored),
-            enlarged=generation.enlarged_to is not None,
+            verb=description.verb_of(generation),
             status=Status(generation.status),
             engine=generation.engine,
-            prompt=generation.prompt,
+            prompt="" if "prompt" in generation.ignored else generation.prompt,
             window=None if result is None else result.report.get("window"),
             width=generation.result_size.width,
             height=generation.result_size.height,

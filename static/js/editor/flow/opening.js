@@ -48,7 +48,7 @@ export class Opening {
       await filmstrip.load(id)
       await settingsForm.fill(generation.metadata.requested)
       await settingsForm.takeImages(generation)
-      if (!generation.metadata.upscaler) { // which has no mask that the editor has sent
+      if (generation.metadata.verb !== "Enlarged") { // which has no mask that the editor has sent
         await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
       }
       if (!isFollowed) return

@@ -2,7 +2,7 @@
 
 import { element } from "dom"
 import { ranked, nextUnseen } from "editor/flow/ranking"
-import { isInserted } from "editor/flow/tree"
+import { doneIn } from "editor/flow/verbs"
 import { zoomTo } from "editor/view/thumbnail"
 import { duration, score, stem } from "format"
 import { gettext, ngettext } from "text"
@@ -165,7 +165,7 @@ export class Result {
 /** @param {Generation} generation @param {string} filename of its first result @returns {Choice[]} the best first */
 function choicesOf(generation, filename) {
   const { images, metadata } = generation
-  const hasSeed = !metadata.upscaler && !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
+  const hasSeed = metadata.verb !== "Enlarged" && !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
   return ranked(images).map((index, place) => ({
     generation, index, image: images[index], window: metadata.results[index]?.window,
     name: `${stem(filename)}${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`,
@@ -176,20 +176,10 @@ function choicesOf(generation, filename) {
 /** "Removed in 1.4 s, nothing else touched" @param {Choice} choice */
 function inWords({ generation: { seconds, metadata }, image: { hidden_by: isHidden, outside_mask_changed_pixels: changed } }) {
   if (isHidden) return gettext("Hidden by the safety checker")
-  const done = doneInWords(metadata, typeof seconds === "number" ? duration(seconds) : "")
-  if (metadata.upscaler || changed === undefined || changed === null) return done
+  const done = doneIn(metadata.verb, typeof seconds === "number" ? duration(seconds) : "")
+  if (metadata.verb === "Enlarged" || changed === undefined || changed === null) return done
   if (changed === 0) return gettext("{done}, nothing else touched", { done })
   return ngettext("{done}, {count} pixel changed beside the mask", "{done}, {count} pixels changed beside the mask", changed, { done })
-}
-
-/** "Removed in 1.4 s" @param {Generation["metadata"]} metadata @param {string} time empty where it is not known */
-function doneInWords(metadata, time) {
-  const { upscaler, prompt, ignored, source_box: isExtended } = metadata
-  if (upscaler) return time ? gettext("Enlarged in {time}", { time }) : gettext("Enlarged")
-  if (isExtended) return time ? gettext("Extended in {time}", { time }) : gettext("Extended")
-  if (isInserted(metadata)) return time ? gettext("Inserted in {time}", { time }) : gettext("Inserted")
-  if (prompt && !ignored.includes("prompt")) return time ? gettext("Painted in {time}", { time }) : gettext("Painted")
-  return time ? gettext("Removed in {time}", { time }) : gettext("Removed")
 }
 
 /** The file name extension of a result. @param {GeneratedImage} image */

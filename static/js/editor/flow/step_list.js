@@ -1,5 +1,6 @@
 // The list in the panel of the steps: the newest on top, the photo at the bottom.
 
+import { stepInWords } from "editor/flow/verbs"
 import { reportErrors } from "editor/form/messages"
 import { zoomTo } from "editor/view/thumbnail"
 import { stem } from "format"
@@ -49,13 +50,13 @@ export class StepList {
     const image = /** @type {HTMLImageElement} */ (part("img"))
     if (thumbnail) image.src = thumbnail
     if (thumbnail && window && !changesSize) zoomTo(image, step, window)
-    part("b").textContent = inWords(step)
+    part("b").textContent = stepInWords(step)
     part(".help").textContent = [gettext("Step {number}", { number }), stateOf(step)].filter(Boolean).join(" · ")
     part(".outdated").hidden = !step.made_on_hidden || hidden
     const eye = /** @type {HTMLButtonElement} */ (part(".eye"))
     eye.dataset.step = generation
     eye.disabled = !url
-    eye.setAttribute("aria-label", gettext("Step {number}: {what}", { number, what: inWords(step) }))
+    eye.setAttribute("aria-label", gettext("Step {number}: {what}", { number, what: stepInWords(step) }))
     eye.setAttribute("aria-pressed", String(!hidden))
     eye.title = hidden ? gettext("Show this step") : changesSize ? gettext("Hide this step and all after it") : gettext("Hide this step")
     part(".step-actions").hidden = !url || changesSize
@@ -71,12 +72,6 @@ export class StepList {
   #listen(button, listener, generation) {
     button.addEventListener("click", () => reportErrors("photo", () => listener(generation)))
   }
-}
-
-/** "Removed" @param {ServedStep} step */
-function inWords({ enlarged: isEnlarged, prompt, changes_size: changesSize, inserts }) {
-  if (isEnlarged) return gettext("Enlarged")
-  return prompt || (changesSize ? gettext("Extended") : inserts ? gettext("Inserted") : gettext("Removed"))
 }
 
 /** @param {ServedStep} step */

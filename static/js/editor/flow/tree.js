@@ -1,7 +1,7 @@
 // The edit tree: steps made from generations, each with the step that it continues. Pure: no DOM.
 
 import { best } from "editor/flow/ranking"
-import { gettext } from "text"
+import { stepInWords } from "editor/flow/verbs"
 
 /** @typedef {{id: string, parent: string | null, image: number, url: string, thumbnail: string, label: string, at: string}} Step
  *  image: the result that goes on, from 0; url: of that result; at: when it was made, ISO 8601 */
@@ -13,21 +13,17 @@ export function stepOf({ id, parent, images, metadata, created_at }, chosen = nu
   if (!images?.length) return null
   const image = chosen !== null && chosen < images.length ? chosen : best(images)
   const { url, copy } = images[image]
-  const painted = metadata.prompt && !metadata.ignored.includes("prompt")
-  const withoutPrompt = isInserted(metadata) ? gettext("Inserted") : gettext("Removed")
+  const { verb, prompt, ignored } = metadata
   return {
     id,
     parent,
     image,
     url: copy ? `${url}?format=png` : url, // the lossless one
     thumbnail: `${url}thumbnail/`,
-    label: metadata.upscaler ? gettext("Enlarged") : painted ? metadata.prompt : withoutPrompt,
+    label: stepInWords({ verb, prompt: ignored.includes("prompt") ? "" : prompt }),
     at: created_at,
   }
 }
-
-/** Whether an image was placed in the photo. @param {import("job/follow").Generation["metadata"]} metadata */
-export const isInserted = ({ insert_mode: mode, ignored }) => Boolean(mode) && mode !== "reference" && !ignored.includes("insert_mode")
 
 /** Adds steps, or generations; a known one is replaced. @template {{id: string}} T @param {T[]} steps @param {T[]} others @returns {T[]} */
 export function merged(steps, others) {
