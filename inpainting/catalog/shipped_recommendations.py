@@ -43,6 +43,9 @@ class Candidate:
     on_gpu: str | None = None
     is_gated: bool = False
     """Its licence has to be accepted on the hub; a pull needs a token of somebody who did."""
+    example: str = ""
+    """What the images before and after show that its published weights made, which `benchmarks.example_pairs` writes;
+    empty: there are none, as the weights have not run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,10 @@ JOBS = (
                 on_cpu="",
             ),
             Candidate(
-                "migan", mark("Takes things out of a photo with a network of a seventh of LaMa’s size."), on_cpu=""
+                "migan",
+                mark("Takes things out of a photo with a network of a seventh of LaMa’s size."),
+                on_cpu="",
+                example=mark("A man films on a lawn; the tripod of the camera is removed."),
             ),
         ),
     ),
@@ -115,7 +121,7 @@ class Recommendation:
     """model: None where no candidate has room; `needed_bytes` is then what the smallest needs, on a CPU and on a GPU.
 
     seconds: how long it takes, empty where it was not measured. better: one that has room, but is gated.
-    missing_extra: the extra that this installation lacks for it.
+    missing_extra: the extra that this installation lacks for it. example: of the candidate.
     """
 
     job: Job
@@ -124,6 +130,7 @@ class Recommendation:
     seconds: str = ""
     better: InferenceModel | None = None
     missing_extra: str = ""
+    example: str = ""
     needed_bytes: tuple[int, int] = (0, 0)
 
 
@@ -146,7 +153,7 @@ def recommendation(
             better = better or model
             continue
         missing = "" if find_spec(candidate.library) else EXTRAS[candidate.library]
-        return Recommendation(job, model, candidate.words, seconds, better, missing)
+        return Recommendation(job, model, candidate.words, seconds, better, missing, candidate.example)
     smallest = job.candidates[-1]
     needed = (models[smallest.slug].memory_bytes or 0) * ROOM if smallest.slug in models else 0
     return Recommendation(job, None, needed_bytes=(int(needed * cpu_factor(smallest)), int(needed)))

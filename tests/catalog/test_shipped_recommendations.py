@@ -8,6 +8,7 @@ from inpainting.catalog import shipped_recommendations
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.shipped_recommendations import JOBS, Machine, recommendations
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
+from inpainting.catalog.shipped_weights import WEIGHTS_RUNS
 from inpainting.models import InferenceModel
 from tests.support.installation import ROOT
 
@@ -61,6 +62,15 @@ def test_every_candidate_is_a_shipped_model_whose_gate_its_licence_tells() -> No
         for candidate in job.candidates:
             assert candidate.is_gated == ("gated" in MODELS[candidate.slug].licence)
     assert slugs(Machine(0)) == [None, None, None]
+
+
+def test_an_example_is_there_where_published_weights_have_run() -> None:
+    candidates = [candidate for job in JOBS for candidate in job.candidates]
+    with_example = {candidate.slug for candidate in candidates if candidate.example}
+    assert with_example == {candidate.slug for candidate in candidates} & WEIGHTS_RUNS.keys()
+    images = {path.name: path for path in (ROOT / "static/img/examples").iterdir()}
+    assert images.keys() == {f"{slug}-{name}.webp" for slug in with_example for name in ("before", "after")}
+    assert max(path.stat().st_size for path in images.values()) < 20_000
 
 
 def test_the_times_are_measured_ones() -> None:

@@ -90,6 +90,18 @@ def test_the_page_begins_with_one_recommendation_for_each_job(
     assert "Stable Diffusion 1.5 inpainting" in unknown.partition("All models")[0]
 
 
+def test_a_recommended_model_is_shown_with_its_example_where_there_is_one(
+    client: Client, administrator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for memory, examples in ((GB, ["migan"]), (16 * GB, [])):
+        monkeypatch.setattr(recommended_models, "own_machine", lambda memory=memory: Machine(memory))
+        for address in ("/models/", "/welcome/"):
+            page = client.get(address).content.decode()
+            shown = re.findall(r'<img src="/static/img/examples/(\w+)-(before|after)[.\w]*\.webp" alt="(.*?)"', page)
+            words = "A man films on a lawn; the tripod of the camera is removed."
+            assert shown == [(slug, *image) for slug in examples for image in (("before", words), ("after", ""))]
+
+
 def test_a_recommended_model_that_is_on_its_way_leaves_the_catalog_folded(
     client: Client, administrator: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
