@@ -27,7 +27,7 @@ export class Notices {
 
   /** How far what is painted is, in the title; null: nothing is painted. @param {number | null} percent */
   progress(percent) {
-    if (document.title.startsWith("✓") && document.hidden) return
+    if (/^[✓✗]/.test(document.title) && document.hidden) return
     document.title = percent === null ? this.#title : `${percentOf(percent / 100)} · ${this.#title}`
   }
 
