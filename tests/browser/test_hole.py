@@ -138,6 +138,7 @@ def test_nothing_moves_where_less_motion_is_wanted(page: Page, photo_file: Path)
     page.emulate_media(reduced_motion="no-preference")
     assert page.evaluate(running) > 0
     page.emulate_media(reduced_motion="reduce")
+    expect(page.locator("#leave")).to_be_enabled()  # it is accepted, and its socket open
     state["status"] = "cancelled"
     sockets[-1].send(json.dumps({"type": "cancelled"}))
     expect(page.locator("#shimmer")).to_be_hidden()

@@ -50,9 +50,9 @@ def test_the_page_shows_queue_position_and_remaining_time(
 ) -> None:
     detail = page.locator("#progress-detail")
     send_event({"type": "queued", "position": 3, "eta": 12.4})
-    expect(detail).to_have_text("3rd in line · about 12 s to go")
+    expect(detail).to_have_text("Place 3 in line · about 12 s to go")
     send_event({"type": "queued", "position": 1, "eta": None})
-    expect(detail).to_have_text("1st in line")
+    expect(detail).to_have_text("Place 1 in line")
     send_event({"type": "running"})
     text = page.locator("#progress-text")
     expect(text).to_have_text("Preparing…")

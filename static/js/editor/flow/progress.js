@@ -1,5 +1,6 @@
 // The progress bar and its Cancel button.
 
+import { announce } from "editor/flow/announce"
 import { bytes, percent as percentOf, roughly } from "format"
 import { LOCALE, gettext } from "text"
 
@@ -18,7 +19,7 @@ export class Progress {
     elements.leave.addEventListener("click", onLeave)
     elements.cancel.addEventListener("click", () => {
       elements.cancel.disabled = true
-      elements.text.textContent = gettext("Stopping…")
+      this.#say(gettext("Stopping…"))
       onCancel()
     })
   }
@@ -42,13 +43,13 @@ export class Progress {
 
   /** @param {import("job/follow").GenerationEvent} event */
   show({ status: reported, position, position_is_minimum, eta, step, of, percent, seconds_left, loading, connected = true }) {
-    const { bar, text, detail, cancel, leave } = this.#elements
+    const { bar, detail, cancel, leave } = this.#elements
     const status = stateOf({ status: reported, of, loading })
     if (status && status !== this.#shown.status) {
       cancel.disabled = false
       leave.disabled = status === "sending"
       if (status === "queued") bar.removeAttribute("value")
-      text.textContent = WORDS[status] ?? gettext("Painting…")
+      this.#say(WORDS[status] ?? gettext("Painting…"))
       this.#shown.status = status
     }
     if (typeof percent === "number") bar.value = percent
@@ -63,7 +64,13 @@ export class Progress {
   /** The request to cancel failed: the button works again. */
   allowCancel() {
     this.#elements.cancel.disabled = false
-    this.#elements.text.textContent = WORDS[/** @type {string} */ (this.#shown.status)] ?? gettext("Painting…")
+    this.#say(WORDS[/** @type {string} */ (this.#shown.status)] ?? gettext("Painting…"))
+  }
+
+  /** @param {string} text */
+  #say(text) {
+    this.#elements.text.textContent = text
+    announce(text)
   }
 
   end() {

@@ -1,6 +1,7 @@
 // The result in the dock: what was done in plain words, the results to choose from, figures, download.
 
 import { element } from "dom"
+import { announce } from "editor/flow/announce"
 import { ranked, nextUnseen } from "editor/flow/ranking"
 import { doneIn } from "editor/flow/verbs"
 import { zoomTo } from "editor/view/thumbnail"
@@ -145,6 +146,7 @@ export class Result {
     const numbered = this.hasChoices ? gettext("{number} of {total}: {what}", { number: place + 1, total: this.#choices.length, what }) : what
     const isMore = seed !== null && new Set(this.#choices.map((choice) => choice.generation)).size > 1 // they differ by their seeds alone
     summary.textContent = isMore ? `${numbered} · ${gettext("Seed {seed}", { seed })}` : numbered
+    announce(summary.textContent)
     figures.engine.textContent = this.#nameOf(metadata)
     figures.time.textContent = typeof seconds === "number" ? duration(seconds) : "–"
     figures.seed.textContent = String(seed ?? "–")
