@@ -65,6 +65,16 @@ def every(things: Iterable[str]) -> str:
     return reduce(lambda one, other: sentence("{one} and {other}", one=one, other=other), things)
 
 
+def any_of(things: Iterable[str]) -> str:
+    """Return the things, which may be names, in one sentence: "a or b or c"."""
+    return reduce(lambda one, other: sentence("{one} or {other}", one=one, other=other), things)
+
+
+def paragraph(sentences: Iterable[str]) -> str:
+    """Return whole sentences one after the other. Empty ones are left out."""
+    return reduce(lambda one, other: sentence("{one} {other}", one=one, other=other), filter(None, sentences))
+
+
 def parts_of(texts: Iterable[str]) -> dict[str, Any]:
     """Return what the sentences among these texts were made of, by the texts, for a column of JSON beside them."""
     return {str(text): _stored(text) for text in texts if isinstance(text, Sentence)}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-NOT_SUPPORTED = "which is not supported."
-AS_FOLDER = "which is added as a folder in diffusers' layout: take that, or the file for ComfyUI."
-IN_ONNX = "which is taken in ONNX alone."
+from inpainting.core.sentences import sentence
+
+NOT_SUPPORTED = sentence("which is not supported.")
+AS_FOLDER = sentence("which is added as a folder in diffusers' layout: take that, or the file for ComfyUI.")
+IN_ONNX = sentence("which is taken in ONNX alone.")
 TAKEN = ""
 """In place of a reason, for files that a later row fits too and a family takes."""
 IN = r"\A(model\.diffusion_model\.|diffusion_model\.|model\.|net\.)?"
@@ -35,61 +37,90 @@ class KnownFile:
 
 KNOWN_FILES = (
     # Transformers
-    KnownFile("the transformer of FLUX.2 [dev] as one file", (IN + r"single_stream_modulation\.lin\.weight\Z",), 6144),
     KnownFile(
-        "a transformer of FLUX.2 with the names of diffusers",
+        sentence("the transformer of {model} as one file", model="FLUX.2 [dev]"),
+        (IN + r"single_stream_modulation\.lin\.weight\Z",),
+        6144,
+    ),
+    KnownFile(
+        sentence("a transformer of {model} with the names of diffusers", model="FLUX.2"),
         (IN + r"double_stream_modulation_img\.linear\.",),
         reason=AS_FOLDER,
     ),
     KnownFile(
-        "a transformer of Z-Image with the names of diffusers",
+        sentence("a transformer of {model} with the names of diffusers", model="Z-Image"),
         (IN + r"noise_refiner\.\d+\.attention\.to_q\.", IN + r"cap_pad_token\Z"),
         reason=AS_FOLDER,
     ),
     KnownFile(
-        "a transformer of Chroma with the names of diffusers",
+        sentence("a transformer of {model} with the names of diffusers", model="Chroma"),
         (IN + r"distilled_guidance_layer\.layers\.0\.linear_1\.",),
         reason=AS_FOLDER,
     ),
-    KnownFile("a transformer of HiDream", (IN + r"double_stream_blocks\.\d+\.",)),
-    KnownFile("a transformer of HunyuanVideo", (r"individual_token_refiner\.",)),
-    KnownFile("a transformer of LTX-Video", (IN + r"patchify_proj\.",)),
-    KnownFile("a transformer of Wan", (IN + r"head\.modulation\Z",)),
-    KnownFile("a transformer of AuraFlow", (IN + r"double_layers\.0\.attn\.w1q\.",)),
-    KnownFile("a transformer of Mochi", (IN + r"blocks\.0\.attn\.qkv_x\.",)),
-    KnownFile("a transformer of Cosmos or of a model with its architecture", (IN + r"x_embedder\.proj\.1\.",)),
-    KnownFile("a transformer of Sana", (IN + r"blocks\.0\.cross_attn\.kv_linear\.",)),
-    KnownFile("a transformer of Krea 2", (IN + r"txtfusion\.",)),
-    KnownFile("a part of Stable Cascade", (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",)),
-    KnownFile("a transformer of Lumina-Image 2.0", (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",), 2304),
-    # ControlNets
-    KnownFile("a ControlNet for Z-Image", (r"\Acontrol_(all_x_embedder|layers)\b",)),
-    KnownFile("a ControlNet for Qwen-Image", (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\.")),
+    KnownFile(sentence("a transformer of {model}", model="HiDream"), (IN + r"double_stream_blocks\.\d+\.",)),
+    KnownFile(sentence("a transformer of {model}", model="HunyuanVideo"), (r"individual_token_refiner\.",)),
+    KnownFile(sentence("a transformer of {model}", model="LTX-Video"), (IN + r"patchify_proj\.",)),
+    KnownFile(sentence("a transformer of {model}", model="Wan"), (IN + r"head\.modulation\Z",)),
+    KnownFile(sentence("a transformer of {model}", model="AuraFlow"), (IN + r"double_layers\.0\.attn\.w1q\.",)),
+    KnownFile(sentence("a transformer of {model}", model="Mochi"), (IN + r"blocks\.0\.attn\.qkv_x\.",)),
     KnownFile(
-        "a ControlNet for a transformer, such as those of XLabs",
+        sentence("a transformer of {model} or of a model with its architecture", model="Cosmos"),
+        (IN + r"x_embedder\.proj\.1\.",),
+    ),
+    KnownFile(sentence("a transformer of {model}", model="Sana"), (IN + r"blocks\.0\.cross_attn\.kv_linear\.",)),
+    KnownFile(sentence("a transformer of {model}", model="Krea 2"), (IN + r"txtfusion\.",)),
+    KnownFile(
+        sentence("a part of {model}", model="Stable Cascade"),
+        (IN + r"(clip_txt_mapper|down_blocks\.1\.0\.channelwise\.0)\.",),
+    ),
+    KnownFile(
+        sentence("a transformer of {model}", model="Lumina-Image 2.0"),
+        (IN + r"layers\.0\.attention\.qkv\.(weight|qweight)\Z",),
+        2304,
+    ),
+    # ControlNets
+    KnownFile(sentence("a ControlNet for {model}", model="Z-Image"), (r"\Acontrol_(all_x_embedder|layers)\b",)),
+    KnownFile(
+        sentence("a ControlNet for {model}", model="Qwen-Image"),
+        (r"\Acontrolnet_(x_embedder|blocks)\.", r"\.img_mod\."),
+    ),
+    KnownFile(
+        sentence("a ControlNet for a transformer, such as those of XLabs"),
         (r"\Acontrolnet_(x_embedder|blocks|single_blocks|mode_embedder)\.",),
     ),
-    KnownFile("a Control-LoRA", (r"\Alora_controlnet\Z",)),
-    KnownFile("a ControlNet-LLLite", (r"\Alllite_",)),
-    KnownFile("a T2I-Adapter", (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
-    KnownFile("a motion module of AnimateDiff", (r"motion_modules\.",)),
+    KnownFile(sentence("a Control-LoRA"), (r"\Alora_controlnet\Z",)),
+    KnownFile(sentence("a ControlNet-LLLite"), (r"\Alllite_",)),
+    KnownFile(sentence("a T2I-Adapter"), (r"\A(adapter\.)?body\.\d+\.(block1|resnets|in_conv)\b",)),
+    KnownFile(sentence("a motion module of {model}", model="AnimateDiff"), (r"motion_modules\.",)),
     # Upscalers
     KnownFile(
-        "a network of Swin2SR", (r"\Alayers\.0\.residual_group\.blocks\.0\.attn\.logit_scale\Z",), reason=IN_ONNX
+        sentence("a network of {model}", model="Swin2SR"),
+        (r"\Alayers\.0\.residual_group\.blocks\.0\.attn\.logit_scale\Z",),
+        reason=IN_ONNX,
     ),
     KnownFile(
-        "a network of SRFormer",
+        sentence("a network of {model}", model="SRFormer"),
         (r"\Alayers\.0\.residual_group\.blocks\.0\.attn\.kv\.weight\Z",),
         reason=IN_ONNX,
     ),
-    KnownFile("a network of DRCT", (r"\Alayers\.0\.swin1\.attn\.",), reason=IN_ONNX),
-    KnownFile("a network of ATD", (r"\Alayers\.0\.residual_group\.layers\.0\.attn_win\.",), reason=IN_ONNX),
-    KnownFile("a network of RGT", (r"\Abefore_RG\.1\.weight\Z", r"\Alayers\.0\.blocks\.0\.gamma\Z"), reason=IN_ONNX),
+    KnownFile(sentence("a network of {model}", model="DRCT"), (r"\Alayers\.0\.swin1\.attn\.",), reason=IN_ONNX),
+    KnownFile(
+        sentence("a network of {model}", model="ATD"),
+        (r"\Alayers\.0\.residual_group\.layers\.0\.attn_win\.",),
+        reason=IN_ONNX,
+    ),
+    KnownFile(
+        sentence("a network of {model}", model="RGT"),
+        (r"\Abefore_RG\.1\.weight\Z", r"\Alayers\.0\.blocks\.0\.gamma\Z"),
+        reason=IN_ONNX,
+    ),
     # A network of a pipeline
     KnownFile(
-        "a UNet alone",
+        sentence("a UNet alone"),
         (r"\Aup_blocks\.", r"\Adown_blocks\.\d+\.attentions\.\d+\.transformer_blocks\.\d+\.attn2\.to_k\.weight\Z"),
-        reason="without text encoders and VAE: take a checkpoint with all of them, or a folder in diffusers' layout.",
+        reason=sentence(
+            "without text encoders and VAE: take a checkpoint with all of them, or a folder in diffusers' layout."
+        ),
     ),
     # Text encoders
     *(
@@ -102,10 +133,14 @@ KNOWN_FILES = (
         for name, width in (("Qwen3-4B", 2560), ("Qwen3-8B", 4096))
     ),
     KnownFile("Qwen2.5-VL", (r"\A(model\.)?visual\.", ENCODER + r"embed_tokens\.weight\Z"), 3584, reason=TAKEN),
-    KnownFile("Mistral Small 3, the text encoder of FLUX.2 [dev]", (ENCODER + r"embed_tokens\.weight\Z",), 5120),
-    KnownFile("a language model", (ENCODER + r"(embed_tokens|layers\.0\.self_attn\.q_proj)\.",)),
     KnownFile(
-        "umT5, the text encoder of Wan",
+        sentence("{name}, the text encoder of {model}", name="Mistral Small 3", model="FLUX.2 [dev]"),
+        (ENCODER + r"embed_tokens\.weight\Z",),
+        5120,
+    ),
+    KnownFile(sentence("a language model"), (ENCODER + r"(embed_tokens|layers\.0\.self_attn\.q_proj)\.",)),
+    KnownFile(
+        sentence("{name}, the text encoder of {model}", name="umT5", model="Wan"),
         # T5 has these in its first block alone.
         (r"\A(encoder\.)?block\.1\.layer\.0\.SelfAttention\.relative_attention_bias\.",),
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inpainting.core.sentences import sentence
 from inpainting.families import register
 from inpainting.families.declaration import SEGMENTATION, ModelFamily
 from inpainting.families.layouts import ANY_NAME, OnnxLayout
@@ -10,8 +11,10 @@ LAYOUT = OnnxLayout(
     element_type=(1, "float32"),
     inputs={ANY_NAME: 3},
     refusals={
-        "InstanceNormalization": "normalises each image by itself, as MODNet does, and no U²-Net, IS-Net or "
-        "BiRefNet. Those networks take images in another size and range"
+        "InstanceNormalization": sentence(
+            "normalises each image by itself, as MODNet does, and no U²-Net, IS-Net or BiRefNet. Those networks take "
+            "images in another size and range"
+        )
     },
 )
 """The layout of all families of U²-Net, IS-Net and BiRefNet. MODNet has the same input and output, and its masks would

@@ -13,11 +13,15 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
+from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.gguf_header import read_gguf_header
+from inpainting.catalog.inspection.known_files import IT, refuse_known
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.shipped_recommendations import Machine
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import Source
 from inpainting.core.sentences import sentence
+from inpainting.families.flux.files import FluxFile
 from inpainting.models import InferenceModel, Lora, ModelState
 from inpainting.networks import interrupted_loads
 from inpainting.networks.files import fingerprint
@@ -214,6 +218,41 @@ def test_the_news_of_a_pull_have_the_language_of_the_page(client: Client, admini
     assert (
         "Der Hub ist für a/b nicht erreichbar: away" in client.get("/models/", headers={"accept-language": "de"}).text
     )
+
+
+def test_the_reason_why_a_model_is_refused_has_the_language_of_the_page(
+    client: Client, administrator: User, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "model.gguf"
+    damaged.write_bytes(b"GGUF")
+    plain = FluxFile(Path("plain.safetensors"), {"img_in.weight": {"shape": [3072, 64]}})
+    model = InferenceModel.objects.get(slug="sd15")
+    for check, english, german in (
+        (
+            lambda: refuse_known({"head.modulation": {}}, IT),
+            "It is a transformer of Wan, which is not supported.",
+            "Diese Datei ist ein Transformer von Wan, was nicht unterstützt wird.",
+        ),
+        (
+            lambda: read_gguf_header(damaged),
+            "model.gguf is damaged: Its header does not fit.",
+            "model.gguf ist beschädigt: Der Kopf passt nicht hinein.",
+        ),
+        (
+            lambda: plain.check("flux-fill"),
+            "plain.safetensors is a transformer of FLUX with 64 input channels; FLUX.1 Fill has 384. Add it with "
+            "--family flux-dev if it is FLUX.1 [dev] or --family flux-kontext if it is FLUX.1 Kontext.",
+            "plain.safetensors ist ein Transformer von FLUX mit 64 Eingangskanälen; FLUX.1 Fill hat 384. Fügen Sie es "
+            "mit --family flux-dev (wenn es FLUX.1 [dev] ist) oder --family flux-kontext (wenn es FLUX.1 Kontext ist) "
+            "hinzu.",
+        ),
+    ):
+        with pytest.raises(ModelRefused) as refused:
+            check()
+        model.start_pull()
+        model.fail_pull(refused.value.message)
+        assert english in client.get("/models/").text
+        assert german in client.get("/models/", headers={"accept-language": "de"}).text
 
 
 def test_a_pull_that_has_stopped_says_so(client: Client, administrator: User) -> None:

@@ -29,7 +29,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import any_of, sentence
 from inpainting.families.layouts import DiffusersLayout
 
 USUAL_CHANNELS = 4
@@ -150,7 +150,11 @@ def check_vae(configuration: Mapping[str, Any], family: str) -> None:
     }
     matching = [name for name, usual in factors.items() if isinstance(factor, float) and abs(factor - usual) < 1e-6]
     if matching and family not in matching:
-        raise ModelRefused(f"This is a VAE for models of the family {' or '.join(matching)}, not {family}.")
+        raise ModelRefused(
+            sentence(
+                "This is a VAE for models of the family {other}, not {family}.", other=any_of(matching), family=family
+            )
+        )
 
 
 def check_text_features(configuration: Mapping[str, Any], family: str) -> None:

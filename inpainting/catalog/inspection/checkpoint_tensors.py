@@ -35,7 +35,7 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
     """Refuse tensors that mark another kind of model, and numbers that cannot be read exactly. Raises ModelRefused."""
     for name in header:
         if reason := layout.refusal(name):
-            raise ModelRefused(f"{file} holds {quote(name)}, {reason}")
+            raise ModelRefused(sentence("{file} holds {name}, {reason}", file=file, name=quote(name), reason=reason))
     for name, tensor in header.items():
         if is_weight(name, layout) and tensor["dtype"] not in FLOATS:
             raise ModelRefused(

@@ -16,7 +16,7 @@ from inpainting.catalog.inspection.files import GGUF, WEIGHTS, ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
 from inpainting.catalog.inspection.known_files import refuse_four_bits, refuse_known
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import any_of, sentence
 
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))
 """The name of such a file in the folder of its component."""
@@ -156,7 +156,7 @@ def component_file_classes() -> list[type[ComponentFile]]:
 
 def component_labels() -> str:
     """Return what files of one component may be, for a sentence: “transformer of …”."""
-    return " or ".join(known.label for known in component_file_classes())
+    return any_of(known.label for known in component_file_classes())
 
 
 def recognise(path: Path, header: Mapping[str, Any]) -> ComponentFile | None:

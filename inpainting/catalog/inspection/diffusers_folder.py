@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -28,7 +29,7 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.gguf_header import read_gguf_header
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, sentence
 from inpainting.families.layouts import DiffusersLayout
 
 CODE_REFERENCES = ("auto_map", "custom_pipelines", "trust_remote_code")
@@ -101,7 +102,10 @@ def check_component_texts(component: str, class_name: str, names: Collection[str
     if class_name.endswith("Scheduler") and SCHEDULER_CONFIG not in names:
         raise ModelRefused(sentence("{component} holds no {config}.", component=component, config=SCHEDULER_CONFIG))
     if "Tokenizer" in class_name and not any(set(files).issubset(names) for files in VOCABULARIES):
-        raise ModelRefused(f"{component} holds no {', nor '.join(' and '.join(files) for files in VOCABULARIES)}.")
+        one, other = map(every, VOCABULARIES)
+        raise ModelRefused(
+            sentence("{component} holds no {one}, nor {other}.", component=component, one=one, other=other)
+        )
 
 
 def check_shards(folder: Path, names: Collection[str]) -> None:
@@ -168,12 +172,21 @@ def check_index(index: Mapping[str, Any], family: str) -> dict[str, str]:
         pair = tuple(value) if isinstance(value, list) else ()
         if name not in declared or pair not in declared[name].pairs:
             reason = layout.refusal(str(pair[-1])) if pair else ""
-            reason = reason or "which is not on the list of known classes."
-            raise ModelRefused(f"{INDEX} names {quote(value)} as {name[:60]}, {reason}")
+            reason = reason or sentence("which is not on the list of known classes.")
+            raise ModelRefused(
+                sentence(
+                    "{index} names {value} as {component}, {reason}",
+                    index=INDEX,
+                    value=quote(value),
+                    component=name[:60],
+                    reason=reason,
+                )
+            )
         components[name] = str(pair[1])
     missing = [name for name, component in declared.items() if component.is_required and name not in components]
     if missing:
-        raise ModelRefused(f"{INDEX} names no {' and no '.join(missing)}.")
+        listed = reduce(lambda one, other: sentence("{one} and no {other}", one=one, other=other), missing)
+        raise ModelRefused(sentence("{index} names no {missing}.", index=INDEX, missing=listed))
     return components
 
 

@@ -14,7 +14,7 @@ from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite, unknown_type
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, sentence
 
 MAX_EMBEDDING_BYTES = 16 * 2**20
 MAX_VECTORS = 75
@@ -49,7 +49,13 @@ def check_embedding(path: Path, family: str) -> None:
     names = tensor_names(header, family)
     counts = {check_shape(header[name], name, path.name) for name in names}
     if len(counts) > 1:
-        raise ModelRefused(f"{path.name} is damaged: its two tensors hold {' and '.join(map(str, counts))} vectors.")
+        raise ModelRefused(
+            sentence(
+                "{file} is damaged: its two tensors hold {counts} vectors.",
+                file=path.name,
+                counts=every(map(str, counts)),
+            )
+        )
     for name, widths in zip(names, support.widths, strict=True):
         width = header[name]["shape"][-1]
         if width not in widths:

@@ -34,7 +34,7 @@ from inpainting.catalog.inspection.files import CONFIG, GGUF, IMAGE_ENCODER, ONN
 from inpainting.catalog.inspection.found_model import LORA, FoundModel, check_path
 from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.image_encoders import encoder_of, is_image_encoder
-from inpainting.catalog.inspection.known_files import other_lora, refuse_four_bits, refuse_known
+from inpainting.catalog.inspection.known_files import IT, other_lora, refuse_four_bits, refuse_known
 from inpainting.catalog.inspection.lora_files import (
     OTHER_KINDS,
     check_lora,
@@ -48,7 +48,7 @@ from inpainting.catalog.inspection.onnx_files import check_onnx
 from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.shipped import models_of_family
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import any_of, paragraph, sentence
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import OnnxLayout
 
@@ -60,7 +60,14 @@ def file_at(path: Path) -> FoundModel | None:
     """A model, adapter or LoRA of one file. Raises ModelRefused for one that is not known."""
     suffix = path.suffix.lower()
     if suffix in PICKLES:
-        raise ModelRefused(f"A {suffix} file may hold a pickle, which can run any program.{instead_of(path)}")
+        raise ModelRefused(
+            paragraph(
+                [
+                    sentence("A {suffix} file may hold a pickle, which can run any program.", suffix=suffix),
+                    instead_of(path),
+                ]
+            )
+        )
     if suffix == ONNX:
         return network_at(path)
     header = read_weights_header(path)
@@ -71,11 +78,13 @@ def file_at(path: Path) -> FoundModel | None:
     owners = [one for one in families.registered_families() if one.controlnet and one.controlnet.is_in(header)]
     if owners:
         return adapter_at(path, Kind.CONTROLNET, among=owners)
-    refuse_known(header, "It")
-    refuse_four_bits(header, "It")
+    refuse_known(header, IT)
+    refuse_four_bits(header, IT)
     component_file = recognise(path, header)
     if suffix == GGUF and component_file is None:
-        raise ModelRefused(f"Its weights are quantised (GGUF), and it is no {component_labels()}.")
+        raise ModelRefused(
+            sentence("Its weights are quantised (GGUF), and it is no {labels}.", labels=component_labels())
+        )
     if component_file is not None:
         component_file.check()
         return FoundModel(path, Kind.CHECKPOINT, component_file.family, component=component_file.component)
@@ -96,7 +105,9 @@ def file_at(path: Path) -> FoundModel | None:
     are_vectors = all(1 <= len(tensor["shape"]) <= 2 for tensor in header.values())
     if path.stat().st_size <= MAX_EMBEDDING_BYTES and 1 <= len(header) <= 2 and are_vectors:
         return adapter_at(path, Kind.EMBEDDING)
-    raise ModelRefused(f"No model or adapter that is supported holds {quote(next(iter(header), 'nothing'))}.")
+    raise ModelRefused(
+        sentence("No model or adapter that is supported holds {name}.", name=quote(next(iter(header), "nothing")))
+    )
 
 
 def instead_of(path: Path) -> str:
@@ -105,7 +116,12 @@ def instead_of(path: Path) -> str:
         names = family.layout.other_names if isinstance(family.layout, OnnxLayout) else ""
         if names and re.search(names, path.name.lower()):
             commands = [f"“python manage.py pull_model {spec.slug}”" for spec in models_of_family(family.name)]
-            return f" Its name is that of {family.label}, which {' or '.join(commands)} gets as {ONNX}."
+            return sentence(
+                "Its name is that of {label}, which {commands} gets as {suffix}.",
+                label=family.label,
+                commands=any_of(commands),
+                suffix=ONNX,
+            )
     return ""
 
 
@@ -122,7 +138,13 @@ def network_at(path: Path) -> FoundModel:
         except ModelRefused:
             continue
     if len(matching) != 1:
-        raise ModelRefused(f"It is no network of {' or '.join(labels)}; a scan recognises no other {ONNX} files.")
+        raise ModelRefused(
+            sentence(
+                "It is no network of {labels}; a scan recognises no other {suffix} files.",
+                labels=any_of(labels),
+                suffix=ONNX,
+            )
+        )
     return FoundModel(path, Kind.CHECKPOINT, matching[0])
 
 

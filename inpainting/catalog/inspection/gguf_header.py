@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from inpainting.catalog.inspection.files import GGUF, ModelRefused, quote
 from inpainting.catalog.inspection.safetensors_header import MAX_DIMENSIONS, MAX_HEADER_BYTES, read_header
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import Sentence, sentence
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 MAX_TENSORS, MAX_NOTES = 50_000, 10_000
@@ -87,11 +87,11 @@ def read_gguf_header(path: Path) -> dict[str, Any]:
         described = [reader.tensor() for _ in range(tensor_count)]
         alignment = notes.get(ALIGNMENT, DEFAULT_ALIGNMENT)
         if not isinstance(alignment, int) or not 0 < alignment <= 2**16:
-            raise reader.damaged(f"{ALIGNMENT} is {quote(alignment)}.")
+            raise reader.damaged(sentence("{name} is {value}.", name=ALIGNMENT, value=quote(alignment)))
         start = -(-file.tell() // alignment) * alignment
     header = dict(tensors(described, path.name, start, alignment))
     if len(header) != len(described):
-        raise reader.damaged("Two tensors have one name.")
+        raise reader.damaged(sentence("Two tensors have one name."))
     check_spans(header, reader)
     return header
 
@@ -105,12 +105,12 @@ class Reader:
     size: int
     values: int = 0
 
-    def damaged(self, reason: str) -> ModelRefused:
-        return ModelRefused(f"{self.name} is damaged: {reason}")
+    def damaged(self, reason: Sentence) -> ModelRefused:
+        return ModelRefused(sentence("{file} is damaged: {reason}", file=self.name, reason=reason))
 
     def take(self, count: int) -> bytes:
         if count > min(MAX_HEADER_BYTES, self.size) - self.file.tell():
-            raise self.damaged("Its header does not fit.")
+            raise self.damaged(sentence("Its header does not fit."))
         return self.file.read(count)
 
     def numbers(self, kinds: str) -> tuple[Any, ...]:
@@ -128,11 +128,11 @@ class Reader:
         if kind in NUMBERS:
             return self.numbers(NUMBERS[kind])[0]
         if kind != ARRAY:
-            raise self.damaged(f"A note has the unknown type {kind}.")
+            raise self.damaged(sentence("A note has the unknown type {type}.", type=kind))
         kind, count = self.numbers("IQ")
         self.values += count
         if self.values > MAX_VALUES or kind not in (TEXT, *NUMBERS):
-            raise self.damaged(f"A note holds {count} values of the type {kind}.")
+            raise self.damaged(sentence("A note holds {count} values of the type {type}.", count=count, type=kind))
         for _ in range(count):
             self.text() if kind == TEXT else self.numbers(NUMBERS[kind])
         return None
@@ -142,7 +142,7 @@ class Reader:
         name = self.text()
         (dimensions,) = self.numbers("I")
         if dimensions > MAX_DIMENSIONS:
-            raise self.damaged(f"{quote(name)} has {dimensions} dimensions.")
+            raise self.damaged(sentence("{name} has {count} dimensions.", name=quote(name), count=dimensions))
         return name, [*reversed(self.numbers("Q" * dimensions))], *self.numbers("IQ")
 
 
@@ -153,7 +153,15 @@ def tensors(
     for name, shape, kind, offset in described:
         if kind not in TYPES:
             known = ", ".join(type_name for type_name, *_ in TYPES.values())
-            raise ModelRefused(f"{file} is of a type that is not supported ({quote(name)}: {kind}); known are {known}.")
+            raise ModelRefused(
+                sentence(
+                    "{file} is of a type that is not supported ({name}: {type}); known are {known}.",
+                    file=file,
+                    name=quote(name),
+                    type=kind,
+                    known=known,
+                )
+            )
         dtype, block, block_bytes = TYPES[kind]
         count = math.prod(shape)
         if offset % alignment or not shape or shape[-1] % block or not 0 < count < 2**63:
@@ -167,5 +175,7 @@ def check_spans(header: Mapping[str, Any], reader: Reader) -> None:
     at = 0
     for begin, end, name in sorted((*tensor["data_offsets"], name) for name, tensor in header.items()):
         if begin < at or end > reader.size:
-            raise reader.damaged(f"{quote(name)} lies from byte {begin} to {end}.")
+            raise reader.damaged(
+                sentence("{name} lies from byte {begin} to {end}.", name=quote(name), begin=begin, end=end)
+            )
         at = end

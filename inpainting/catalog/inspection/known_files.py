@@ -8,29 +8,33 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ModelRefused
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, pmark, sentence
 from inpainting.families.known_files import KNOWN_FILES, OTHER_LORAS, TAKEN, KnownFile
 
 FOUR_BITS = {
-    r"\.qweight\Z": "SVDQuant, as Nunchaku has it",
+    r"\.qweight\Z": sentence("{format}, as {program} has it", format="SVDQuant", program="Nunchaku"),
     r"\.weight_scale_2\Z": "nvfp4",
-    r"\.quant_state\.bitsandbytes__": "NF4, as bitsandbytes has it",
+    r"\.quant_state\.bitsandbytes__": sentence("{format}, as {program} has it", format="NF4", program="bitsandbytes"),
 }
 """Pattern of a tensor's name -> the format of a file's weights."""
+IT = pmark("a file", "It")
+"""The subject of a sentence about a file whose name stands beside it."""
 
 
 def refuse_known(header: Mapping[str, Any], subject: str) -> None:
     """Refuse a file that no model is added from. subject: of the sentence. Raises ModelRefused."""
     known = next((known for known in KNOWN_FILES if fits(known, header)), None)
     if known is not None and known.reason != TAKEN:
-        raise ModelRefused(f"{subject} is {known.label}, {known.reason}")
+        raise ModelRefused(
+            sentence("{subject} is {label}, {reason}", subject=subject, label=known.label, reason=known.reason)
+        )
 
 
 def refuse_four_bits(header: Mapping[str, Any], subject: str) -> None:
     """Refuse weights in a format of 4 bits that is not computed with. Raises ModelRefused."""
     for pattern, label in FOUR_BITS.items():
         if any(re.search(pattern, name) for name in header):
-            with_gguf = " and ".join(known.label for known in families.registered_families() if known.component_file)
+            with_gguf = every(known.label for known in families.registered_families() if known.component_file)
             raise ModelRefused(
                 sentence(
                     "{subject} holds weights of 4 bits ({label}), which is not supported: take the same "

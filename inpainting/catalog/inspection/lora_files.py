@@ -41,10 +41,10 @@ TYPES: dict[str, tuple[str, int]] = {
 """Each type as unsigned integers, and the bits of its exponent: a number with all of them set is not finite
 (IEEE 754)."""
 OTHER_KINDS = {
-    "bundle_emb": "a LoRA with embeddings",
-    ".oft_": "an OFT",
-    ".on_input": "an IA3",
-    ".processor.qkv_lora": "a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or diffusers",
+    "bundle_emb": sentence("a LoRA with embeddings"),
+    ".oft_": sentence("an OFT"),
+    ".on_input": sentence("an IA3"),
+    ".processor.qkv_lora": sentence("a LoRA in the names of XLabs, not in those of kohya-ss, ai-toolkit or diffusers"),
 }
 """Parts of tensor names by which adapters are recognised that are not supported."""
 CONFIGURATION = "lora_adapter_metadata"
@@ -89,7 +89,14 @@ def check_lora(path: Path, family: str) -> None:
     base_models = read_base_models(path)
     seen = detect_family(header, base_models)
     if other := other_model(layers_in(header), base_models, family):
-        raise LoraRefused(f"{path.name} is a LoRA for {other}, not for {families.get(family).label}.")
+        raise LoraRefused(
+            sentence(
+                "{file} is a LoRA for {other}, not for {label}.",
+                file=path.name,
+                other=other,
+                label=families.get(family).label,
+            )
+        )
     support = families.get(family).lora
     if seen not in (None, family, support and support.taken_for):
         raise LoraRefused(
@@ -145,7 +152,7 @@ def check_tensors(header: Mapping[str, Any], file: str, family: str) -> None:
     for name, tensor in header.items():
         for mark, kind in OTHER_KINDS.items():
             if mark in name:
-                raise LoraRefused(f"{file} is {kind}, which is not supported.")
+                raise LoraRefused(sentence("{file} is {kind}, which is not supported.", file=file, kind=kind))
         if support is None or not re.match(support.tensors, name):
             raise LoraRefused(
                 sentence(

@@ -35,7 +35,14 @@ def check_onnx(path: Path, family: str, layout: OnnxLayout) -> None:
     file = read_onnx(path)
     check_inputs_and_output(path.name, file, family, layout)
     for operator in sorted(file.operators & layout.refusals.keys()):
-        raise ModelRefused(f"{path.name} {layout.refusals[operator]}, so it is not of the family {family}.")
+        raise ModelRefused(
+            sentence(
+                "{file} {reason}, so it is not of the family {family}.",
+                file=path.name,
+                reason=layout.refusals[operator],
+                family=family,
+            )
+        )
 
 
 def read_onnx(path: Path) -> OnnxFile:
@@ -53,8 +60,14 @@ def read_onnx(path: Path) -> OnnxFile:
         )
     foreign = sorted(file.domains - ONNX_DOMAINS)
     if foreign or "function" in file.messages or "training" in file.messages:
-        what = f"operators of {quote(foreign[0])}" if foreign else "functions or training of its own"
-        raise ModelRefused(f"{path.name} uses {what}; only ONNX's own operators are taken.")
+        what = (
+            sentence("operators of {domain}", domain=quote(foreign[0]))
+            if foreign
+            else sentence("functions or training of its own")
+        )
+        raise ModelRefused(
+            sentence("{file} uses {what}; only ONNX's own operators are taken.", file=path.name, what=what)
+        )
     return file
 
 

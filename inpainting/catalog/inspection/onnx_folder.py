@@ -20,7 +20,8 @@ def onnx_folder_files(names: Iterable[str], layout: OnnxFolderLayout) -> list[st
     present = set(names)
     for name in layout.inputs:
         if name not in present:
-            raise ModelRefused(f"{name} is missing. Found: {', '.join(sorted(present)[:6]) or 'nothing'}.")
+            found = ", ".join(sorted(present)[:6]) or "nothing"
+            raise ModelRefused(sentence("{missing} is missing. Found: {found}.", missing=name, found=found))
     return list(layout.inputs)
 
 

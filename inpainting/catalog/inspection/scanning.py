@@ -35,12 +35,12 @@ from inpainting.catalog.inspection.files import (
 )
 from inpainting.catalog.inspection.found_model import FoundModel, check_path
 from inpainting.catalog.inspection.image_encoders import encoder_of, needed_encoder
-from inpainting.catalog.inspection.known_files import refuse_known
+from inpainting.catalog.inspection.known_files import IT, refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.unpickling import write_weights
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import paragraph, sentence
 from inpainting.families.layouts import WeightsLayout
 
 HALF = "fp16"
@@ -106,13 +106,19 @@ def upscaler_at(path: Path, scratch: Path) -> FoundModel:
     written.parent.mkdir()
     write_weights(path, written)
     header = read_header(written)
-    refuse_known(header, "It")
+    refuse_known(header, IT)
     family = weights_family(header)
     if not family:
         *labels, last = [
             family.label for family in families.registered_families() if isinstance(family.layout, WeightsLayout)
         ]
-        raise ModelRefused(f"It is an upscaler of another architecture than {', '.join(labels)} and {last}.")
+        raise ModelRefused(
+            sentence(
+                "It is an upscaler of another architecture than {labels} and {last}.",
+                labels=", ".join(labels),
+                last=last,
+            )
+        )
     return FoundModel(path, Kind.CHECKPOINT, family, written=written)
 
 
@@ -171,10 +177,12 @@ def complete(
     file = read_component_file(path, found.family)
     needed = file.fitting_files(parts)
     if absent := file.absent_components(file.weights(needed)):
-        raise ModelRefused(
-            f"The folder that was scanned has no file of {file.join_labels(absent)}, without which it is not added; "
-            f"ComfyUI keeps such files in text_encoders and vae. {file.command(needed.values())}"
+        reason = sentence(
+            "The folder that was scanned has no file of {labels}, without which it is not added; ComfyUI keeps such "
+            "files in text_encoders and vae.",
+            labels=file.join_labels(absent),
         )
+        raise ModelRefused(paragraph([reason, file.command(needed.values())]))
     return replace(found, parts=tuple(needed.values()))
 
 
@@ -201,6 +209,11 @@ def with_encoder(found: FoundModel, encoders: Sequence[Path]) -> FoundModel:
             return replace(found, parts=(encoder,))
     words = ["add_model", found.slug, "--family", found.family, "--kind", str(found.kind), "--from"]
     raise ModelRefused(
-        f"It is an IP-Adapter whose image encoder, {needed}, is not in the folder. Type "
-        f"{shell(*words, str(found.path), '--part', 'FILE')}, where FILE is the {WEIGHTS} file of that encoder."
+        sentence(
+            "It is an IP-Adapter whose image encoder, {needed}, is not in the folder. Type {command}, where FILE is "
+            "the {suffix} file of that encoder.",
+            needed=needed,
+            command=shell(*words, str(found.path), "--part", "FILE"),
+            suffix=WEIGHTS,
+        )
     )

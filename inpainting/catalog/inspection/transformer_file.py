@@ -12,7 +12,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,7 +38,7 @@ from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.tensor_slice import TensorSlice
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import any_of, every, paragraph, sentence
 
 TRANSFORMER, SCHEDULER = "transformer", "scheduler"
 SCHEDULER_CONFIG = f"{SCHEDULER}/scheduler_config.json"
@@ -176,21 +176,36 @@ class TransformerFile(ComponentFile):
     @property
     def hint(self) -> str:
         names = ", ".join(other.usual_file for other in self.components.values())
-        return (
-            f"FOLDER is an installed model of the family, or a folder in diffusers' layout with "
-            f"{', '.join(self.others)}: “hf download {self.repository} --include 'text_encoder*/*' 'tokenizer*/*' "
-            "'vae/*' --local-dir FOLDER” gets one. In its place, --part FILE names the file of one part, as ComfyUI "
-            f"has them ({names}); it may be repeated."
+        return sentence(
+            "FOLDER is an installed model of the family, or a folder in diffusers' layout with {components}: “hf "
+            "download {repository} --include 'text_encoder*/*' 'tokenizer*/*' 'vae/*' --local-dir FOLDER” gets one. In "
+            "its place, --part FILE names the file of one part, as ComfyUI has them ({files}); it may be repeated.",
+            components=", ".join(self.others),
+            repository=self.repository,
+            files=names,
         )
 
     def command(self, files: Iterable[Path] = ()) -> str:
         family = families.get(self.family)
         words = [*self.words(family.name), *(word for file in files for word in ("--part", str(file)))]
+        about = {"file": self.path.name, "label": family.label}
         if len(self.beside) == len(self.components):
-            return f"{self.path.name} is {family.label} with {self.join_labels(self.beside)}. Type {shell(*words)}."
-        alone = "alone" if not self.beside else f"with {self.join_labels(self.beside)} alone"
-        command = shell(*words, "--config", "FOLDER")
-        return f"{self.path.name} is the transformer of {family.label} {alone}. Type {command}. {self.hint}"
+            return sentence(
+                "{file} is {label} with {parts}. Type {command}.",
+                **about,
+                parts=self.join_labels(self.beside),
+                command=shell(*words),
+            )
+        about["command"] = shell(*words, "--config", "FOLDER")
+        if self.beside:
+            what = sentence(
+                "{file} is the transformer of {label} with {parts} alone. Type {command}.",
+                **about,
+                parts=self.join_labels(self.beside),
+            )
+        else:
+            what = sentence("{file} is the transformer of {label} alone. Type {command}.", **about)
+        return paragraph([what, self.hint])
 
     # Its other components
 
@@ -222,7 +237,7 @@ class TransformerFile(ComponentFile):
         return self.components[component].labels[self.configuration_of(component)]
 
     def join_labels(self, components: Iterable[str]) -> str:
-        return " and ".join(self.label_of(component) for component in components if component in self.components)
+        return every(self.label_of(component) for component in components if component in self.components)
 
     @classmethod
     def component_in(cls, header: Mapping[str, Any]) -> str:
@@ -268,7 +283,7 @@ class TransformerFile(ComponentFile):
             fitting = (name for name, other in self.components.items() if other.size_of(header))
             component = self.component_in(header) or next(fitting, "")
             if not component:
-                labels = " or ".join(map(self.label_of, self.components))
+                labels = any_of(map(self.label_of, self.components))
                 raise ModelRefused(
                     sentence(
                         "{file} is no file of {labels}, which {models} has.",
@@ -339,7 +354,14 @@ class TransformerFile(ComponentFile):
         names = [name for name in names if name.partition("/")[0] in components]
         absent = [component for component in components if not any(name.startswith(f"{component}/") for name in names)]
         if absent:
-            raise ModelRefused(f"It holds no folder {' and no folder '.join(absent)}.")
+            raise ModelRefused(
+                sentence(
+                    "It holds no folder {absent}.",
+                    absent=reduce(
+                        lambda one, other: sentence("{one} and no folder {other}", one=one, other=other), absent
+                    ),
+                )
+            )
         index = {INDEX: "", **dict.fromkeys(components, "")}
         needed = [name for name in pipeline_files(names, index, variant, family) if name != INDEX]
         check_names(needed)
@@ -378,7 +400,7 @@ class TransformerFile(ComponentFile):
         if isinstance(origin, Path):
             label, tensors = origin.name, read_header(origin)
         else:
-            label = f"{self.label_of(component)} in {origin.path.name}"
+            label = sentence("{label} in {file}", label=self.label_of(component), file=origin.path.name)
             tensors = {new: self.header[old] for old, new in origin.names.items()}
         check_numbers(tensors, label, may_be_scaled=bool(other.tokenizer))
         if other.output and other.output not in tensors:
@@ -387,8 +409,15 @@ class TransformerFile(ComponentFile):
         size, expected = other.size_of(tensors), other.size_in(json_in(folder / component / CONFIG))
         if size != expected:
             raise ModelRefused(
-                f"{label} is not {self.label_of(component)} as {self.models} has it: {other.key} is "
-                f"{size or 'unknown'}, not {expected}."
+                sentence(
+                    "{file} is not {label} as {models} has it: {key} is {size}, not {expected}.",
+                    file=label,
+                    label=self.label_of(component),
+                    models=self.models,
+                    key=other.key,
+                    size=size or sentence("unknown"),
+                    expected=expected,
+                )
             )
 
 

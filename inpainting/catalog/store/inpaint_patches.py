@@ -9,7 +9,7 @@ from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.inpaint_patch import check_patch
 from inpainting.catalog.store.unpickling import run_program
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, sentence
 
 PATCH_SUFFIX, HEAD_SUFFIX = ".patch", ".pth"
 MAX_PATCH_BYTES, MAX_HEAD_BYTES = 4 * 2**30, 2**20
@@ -18,7 +18,7 @@ MAX_PATCH_BYTES, MAX_HEAD_BYTES = 4 * 2**30, 2**20
 
 def patched_models() -> str:
     """Return the names of the families whose models take the patch."""
-    return " and ".join(family.label for family in families.registered_families() if family.takes_inpaint_patch)
+    return every(family.label for family in families.registered_families() if family.takes_inpaint_patch)
 
 
 def unpickle(parts: Sequence[Path], target: Path) -> None:

@@ -62,7 +62,7 @@ from inpainting.catalog.specs import Kind, Source
 from inpainting.catalog.store.inpaint_patches import patched_models, unpickle
 from inpainting.catalog.store.unpickling import write_weights
 from inpainting.core.errors import EngineFailed
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import paragraph, sentence
 from inpainting.families.layouts import DiffusersLayout, OnnxLayout, WeightsLayout
 
 OnBytes = Callable[[int], None]
@@ -175,8 +175,12 @@ class LocalSource:
             unpickle(self.parts, self._patch)
         elif self.parts and not is_adapter_file and (not is_component or self.path.is_dir()):
             raise ModelRefused(
-                f"--part is for a {component_labels()} in one file, which lacks those parts, for an IP-Adapter in one "
-                f"file, which lacks its image encoder, and for the inpaint patch of {patched_models()}."
+                sentence(
+                    "--part is for a {labels} in one file, which lacks those parts, for an IP-Adapter in one file, "
+                    "which lacks its image encoder, and for the inpaint patch of {models}.",
+                    labels=component_labels(),
+                    models=patched_models(),
+                )
             )
         if self.path.is_dir():
             present = names_in(self.path, is_cached=True)
@@ -249,10 +253,13 @@ class LocalSource:
                     continue
                 self._has_installed_parts = True
                 return folder
-        raise ModelUnavailable(
-            f"{self.path.name} is the {file.component} alone, without {', '.join(absent)}: add --config FOLDER. "
-            f"{file.hint}"
+        reason = sentence(
+            "{file} is the {component} alone, without {absent}: add --config FOLDER.",
+            file=self.path.name,
+            component=file.component,
+            absent=", ".join(absent),
         )
+        raise ModelUnavailable(paragraph([reason, file.hint]))
 
     def _names_in_folder(self, model: InferenceModel, present: list[str]) -> list[str]:
         """Return the model's files in a folder that may hold others too. Of a pipeline or adapter the safe ones are

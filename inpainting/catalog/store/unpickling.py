@@ -10,7 +10,7 @@ from typing import Literal
 
 import inpainting
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, sentence
 
 PROGRAM = Path(inpainting.__file__).parent / "networks" / "unpickled.py"
 REFUSED = 2
@@ -44,7 +44,7 @@ def run_program(what: Literal["patch", "weights"], limits: Mapping[Path, int], t
                     limit=limit,
                 )
             )
-    names = " and ".join(path.name for path in limits)
+    names = every(path.name for path in limits)
     memory_bytes = LIBRARY_BYTES + 3 * sum(path.stat().st_size for path in limits)
     command = [sys.executable, "-I", str(PROGRAM), what, str(target), str(memory_bytes), str(MAX_SECONDS)]
     try:
@@ -64,7 +64,7 @@ def run_program(what: Literal["patch", "weights"], limits: Mapping[Path, int], t
         ) from error
     said = done.stderr.strip().splitlines()[-1:]
     if done.returncode == REFUSED and said:
-        raise ModelRefused(said[0][:500])
+        raise ModelRefused(said[0][:500])  # in English, as the other process has no sentences
     if done.returncode:
-        reason = said[0][:300] if said else f"it ended with the status {done.returncode}"
-        raise ModelRefused(f"{names} could not be read: {reason}")
+        reason = said[0][:300] if said else sentence("it ended with the status {status}", status=done.returncode)
+        raise ModelRefused(sentence("{names} could not be read: {reason}", names=names, reason=reason))

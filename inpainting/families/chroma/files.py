@@ -20,7 +20,7 @@ from inpainting.families.flux.files import CHROMA, T5, VAE
 class ChromaFile(TransformerFile):
     """A transformer of Chroma: FLUX.1's without modulations and CLIP, and a network in their place."""
 
-    label: ClassVar[str] = "transformer of Chroma"
+    label: ClassVar[str] = sentence("transformer of {model}", model="Chroma")
     mark: ClassVar[str] = f"{CHROMA}layers.0.in_layer."
     usual_family: ClassVar[str] = "chroma"
     models: ClassVar[str] = "Chroma"

@@ -13,7 +13,7 @@ from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import any_of, every, paragraph, sentence
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.flux import transformer
 from inpainting.families.flux.declaration import CONFIGURATIONS
@@ -34,7 +34,7 @@ family."""
 FLUX_2, CHROMA = "single_stream_modulation.", "distilled_guidance_layer."
 """In the names of tensors of FLUX.2 and of Chroma, whose other names are those of FLUX.1."""
 VAE = OtherComponent(
-    labels={CONFIGURATIONS: "the VAE"},
+    labels={CONFIGURATIONS: sentence("the VAE")},
     usual_file="ae",
     tensors=(r"\Adecoder\.conv_in\.weight\Z",),
     side=1,
@@ -71,7 +71,7 @@ T5 = OtherComponent(
 class FluxFile(TransformerFile):
     """A transformer of FLUX.1."""
 
-    label: ClassVar[str] = "transformer of FLUX"
+    label: ClassVar[str] = sentence("transformer of {model}", model="FLUX")
     mark: ClassVar[str] = "double_blocks.0."
     usual_family: ClassVar[str] = "flux-fill"
     models: ClassVar[str] = "FLUX.1"
@@ -100,19 +100,37 @@ class FluxFile(TransformerFile):
         known, file = families.get(family or self.family), self.path.name
         channels, expected = input_channels(self.transformer), file_channels(known)
         if channels == CONTROL_CHANNELS:
-            beside = f", with {self.join_labels(self.beside)} beside it" if self.beside else ""
-            supported = " and ".join(known.label for known in families_of_files())
+            about = {"file": file, "channels": channels, "supported": every(one.label for one in families_of_files())}
+            if self.beside:
+                raise ModelRefused(
+                    sentence(
+                        "{file} is FLUX.1 Canny or Depth (it has {channels} input channels), which follows edges or "
+                        "depth, with {parts} beside it. It is not supported; {supported} are.",
+                        **about,
+                        parts=self.join_labels(self.beside),
+                    )
+                )
             raise ModelRefused(
-                f"{file} is FLUX.1 Canny or Depth (it has {channels} input channels), which follows edges or depth"
-                f"{beside}. It is not supported; {supported} are."
+                sentence(
+                    "{file} is FLUX.1 Canny or Depth (it has {channels} input channels), which follows edges or depth. "
+                    "It is not supported; {supported} are.",
+                    **about,
+                )
             )
         if channels != expected:
             same = [other for other in families_of_files() if file_channels(other) == channels]
-            named = " or ".join(f"--family {other.name} if it is {other.label}" for other in same)
-            raise ModelRefused(
-                f"{file} is a transformer of FLUX with {channels} input channels; {known.label} has {expected}."
-                + (f" Add it with {named}." if named else "")
+            reason = sentence(
+                "{file} is a transformer of FLUX with {channels} input channels; {label} has {expected}.",
+                file=file,
+                channels=channels,
+                label=known.label,
+                expected=expected,
             )
+            choices = [
+                sentence("--family {family} if it is {label}", family=other.name, label=other.label) for other in same
+            ]
+            hint = sentence("Add it with {choices}.", choices=any_of(choices)) if choices else ""
+            raise ModelRefused(paragraph([reason, hint]))
         model, told = self._told()
         if told not in ("", known.name):
             raise ModelRefused(
@@ -137,9 +155,9 @@ class FluxFile(TransformerFile):
         if input_channels(self.transformer) != PLAIN_CHANNELS:
             return "", ""
         if not has_guidance(self.transformer):
-            return "FLUX.1 [schnell] or a model that was trained from it", PLAIN_FAMILY
+            return sentence("{model} or a model that was trained from it", model="FLUX.1 [schnell]"), PLAIN_FAMILY
         model, family = named_model(self.path.name)
-        return (f"{model} by its name", family) if model else ("", "")
+        return (sentence("{model} by its name", model=model), family) if model else ("", "")
 
     def scheduler_configuration(self) -> Mapping[str, Any]:
         return transformer.scheduler_configuration(self.transformer)

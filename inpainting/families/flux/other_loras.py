@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 
 from inpainting.catalog.inspection.lora_layers import Shape, input_width, output_width
+from inpainting.core.sentences import sentence
 from inpainting.families.flux.declaration import LORAS
 
 KLEIN, CHROMA, HUNYUAN = "FLUX.2 [klein]", "Chroma", "HunyuanVideo"
-MORE_BLOCKS = f"a model of more blocks than FLUX.1 has, such as {HUNYUAN}"
+MORE_BLOCKS = sentence("a model of more blocks than FLUX.1 has, such as {model}", model=HUNYUAN)
 BASE_MODELS = {
     r"klein": KLEIN,
     r"flux[-_. ]?2": "FLUX.2",

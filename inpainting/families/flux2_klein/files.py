@@ -26,7 +26,7 @@ BASE_DEFAULTS = {"steps": 50, "guidance_scale": 4.0}
 class KleinFile(TransformerFile):
     """A transformer of FLUX.2 [klein], of 4 or 9 billion numbers."""
 
-    label: ClassVar[str] = "transformer of FLUX.2 klein"
+    label: ClassVar[str] = sentence("transformer of {model}", model="FLUX.2 klein")
     mark: ClassVar[str] = FLUX_2 + "lin."
     usual_family: ClassVar[str] = "flux2-klein"
     models: ClassVar[str] = "FLUX.2 klein"
@@ -41,7 +41,7 @@ class KleinFile(TransformerFile):
             output="lm_head.weight",
         ),
         "vae": OtherComponent(
-            labels={"parts/flux2": "the VAE of FLUX.2"},
+            labels={"parts/flux2": sentence("the VAE of {model}", model="FLUX.2")},
             usual_file="flux2-vae",
             tensors=(r"\Abn\.running_mean\Z", r"\Adecoder\.conv_in\.weight\Z"),
             side=1,

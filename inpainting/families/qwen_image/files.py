@@ -48,7 +48,7 @@ LIGHTNING_SHIFT = math.log(3)
 class QwenImageFile(TransformerFile):
     """A transformer of Qwen-Image or Qwen-Image-Edit."""
 
-    label: ClassVar[str] = "transformer of Qwen-Image"
+    label: ClassVar[str] = sentence("transformer of {model}", model="Qwen-Image")
     mark: ClassVar[str] = "transformer_blocks.0.img_mod."
     usual_family: ClassVar[str] = "qwen-image"
     models: ClassVar[str] = "Qwen-Image"
@@ -67,7 +67,7 @@ class QwenImageFile(TransformerFile):
             output="lm_head.weight",
         ),
         "vae": OtherComponent(
-            labels={VAE: "the VAE of Qwen-Image"},
+            labels={VAE: sentence("the VAE of {model}", model="Qwen-Image")},
             roles={VAE: "or of Wan"},
             usual_file="qwen_image_vae",
             tensors=(r"\Adecoder\.middle\.0\.residual\.0\.gamma\Z", r"\Aconv2\.weight\Z"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
 from inpainting.families import register
 from inpainting.families.declaration import EmbeddingSupport, LoraSupport, ModelFamily
@@ -43,8 +44,10 @@ COMPONENTS = {
 CHECKPOINT_PARTS = {"model.diffusion_model.": "unet", "first_stage_model.": "vae"}
 """Prefixes of tensors in checkpoints of one file."""
 REFUSALS = {
-    r"EDM|edm_": "the mark of a model trained with the continuous noise of EDM (Karras et al. 2022, arXiv 2206.00364), "
-    "which no scheduler here supports."
+    r"EDM|edm_": sentence(
+        "the mark of a model trained with the continuous noise of EDM (Karras et al. 2022, arXiv 2206.00364), "
+        "which no scheduler here supports."
+    )
 }
 LORA_TENSORS = r"base_model\.model\.|(unet|text_encoder(_2)?)\.|lora_(unet|te[12]?)_"
 """Beginnings of the names by diffusers, PEFT and kohya-ss."""

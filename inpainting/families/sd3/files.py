@@ -19,6 +19,7 @@ from inpainting.catalog.inspection.transformer_file import (
     noted_name,
     shape_of,
 )
+from inpainting.core.sentences import sentence
 from inpainting.families.flux.declaration import CONFIGURATIONS
 from inpainting.families.flux.files import CLIP_L, T5, VAE
 
@@ -31,7 +32,7 @@ HEAD_WIDTH, PATCH = 64, 2
 class Sd3File(TransformerFile):
     """A transformer of Stable Diffusion 3."""
 
-    label: ClassVar[str] = "transformer of Stable Diffusion 3"
+    label: ClassVar[str] = sentence("transformer of {model}", model="Stable Diffusion 3")
     mark: ClassVar[str] = "joint_blocks.0.x_block."
     usual_family: ClassVar[str] = "sd3"
     models: ClassVar[str] = "Stable Diffusion 3"
@@ -63,7 +64,7 @@ class Sd3File(TransformerFile):
         ),
         "vae": replace(
             VAE,
-            labels={PARTS: "the VAE of Stable Diffusion 3"},
+            labels={PARTS: sentence("the VAE of {model}", model="Stable Diffusion 3")},
             usual_file="sd3_vae",
             prefix="first_stage_model.",
             other_names=r"\A(?!.*sd3)",  # FLUX.1's has the same tensors

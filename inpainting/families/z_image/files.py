@@ -41,7 +41,7 @@ PATCH = 2
 class ZImageFile(TransformerFile):
     """A transformer of Z-Image."""
 
-    label: ClassVar[str] = "transformer of Z-Image"
+    label: ClassVar[str] = sentence("transformer of {model}", model="Z-Image")
     mark: ClassVar[str] = "noise_refiner.0.attention.qkv."
     usual_family: ClassVar[str] = "z-image"
     models: ClassVar[str] = "Z-Image"

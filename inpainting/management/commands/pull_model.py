@@ -19,6 +19,7 @@ from inpainting.catalog.store.pull import PullLost, pull
 from inpainting.catalog.store.release_file import RELEASE, url_source
 from inpainting.catalog.store.sources import LocalSource, Manifest, ModelSource
 from inpainting.core.errors import PaintingError
+from inpainting.core.sentences import sentence
 from inpainting.models import InferenceModel
 from inpainting.net import RemoteFile, open_remote_file, site_policy
 
@@ -79,7 +80,9 @@ class Command(BaseCommand):
         if path is not None:
             return LocalSource(path, config=config, parts=parts)
         if not model.repo:
-            raise ModelRefused(f"{model.slug} has no repository on the hub; --from names its folder or file.")
+            raise ModelRefused(
+                sentence("{model} has no repository on the hub; --from names its folder or file.", model=model.slug)
+            )
         if model.repo.startswith(RELEASE):
             return url_source(model.repo, open_release)
         go_online()
