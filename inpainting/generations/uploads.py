@@ -23,16 +23,17 @@ def store_upload(
     owner: Any,
     image: CanonicalImage,
     *,
-    keep_for: timedelta,
+    keep_for: timedelta | None = None,
     found: dict[str, Any] | None = None,
     idempotency: Idempotency | None = None,
 ) -> UploadedImage:
-    """Store an image for that time. found: see the column.
+    """Store an image. keep_for: how long; None: as long as links to results work. found: see the column.
 
     Raises LimitReached, and OSError if a disk is full or nearly full.
     """
     check_free_space()
-    uploaded = UploadedImage.from_image(owner, image, expires_at=timezone.now() + keep_for, found=found)
+    expires_at = timezone.now() + (keep_for or timedelta(hours=settings.RESULT_LINK_HOURS))
+    uploaded = UploadedImage.from_image(owner, image, expires_at=expires_at, found=found)
     committed = False
     try:
         with transaction.atomic(durable=True):
@@ -50,15 +51,12 @@ def store_upload(
 def store_mask(
     owner: Any, mask: Mask, found: dict[str, Any], *, idempotency: Idempotency | None = None
 ) -> UploadedImage:
-    """Store a mask that was found, for as long as links to results work; a repeated key returns the earlier one.
+    """Store a mask that was found; a repeated key returns the earlier one.
 
     Raises what `store_upload` raises.
     """
-    keep_for = timedelta(hours=settings.RESULT_LINK_HOURS)
     try:
-        return store_upload(
-            owner, CanonicalImage(mask[:, :, None]), keep_for=keep_for, found=found, idempotency=idempotency
-        )
+        return store_upload(owner, CanonicalImage(mask[:, :, None]), found=found, idempotency=idempotency)
     except (IntegrityError, LimitReached):
         earlier = idempotency.earlier_mask(owner) if idempotency else None
         if earlier is None:

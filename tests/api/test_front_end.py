@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
+from inpainting.api.native.sample_prompts import NEGATIVE_PROMPTS, PROMPTS
 from inpainting.core.codecs import decode_image
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Generation, Status, UserLimits
@@ -39,7 +40,9 @@ def send(client: Client, name: str, image: bytes, *, without: str = "", **change
     if "json" in call:
         text = json.dumps({**call["json"], **changes}).replace("{image}", base64.b64encode(image).decode())
         return client.post(call["path"], text, content_type="application/json")
-    parts: dict[str, Any] = {"params": json.dumps({**call["params"], **changes})}
+    parts: dict[str, Any] = {**call.get("fields", {}), **changes}
+    if "params" in call:
+        parts = {"params": json.dumps({**call["params"], **changes})}
     parts |= {field: SimpleUploadedFile(named[0], image, named[1]) for field, named in call["files"].items()}
     return client.post(call["path"], {field: part for field, part in parts.items() if field != without})
 
@@ -119,6 +122,56 @@ def test_a_lora_and_a_controlnet_are_used(
     stored = Generation.objects.get().references["control_image"]
     with stored.file.open("rb") as file:
         assert np.array_equal(decode_image(file.read()).image.pixels, photo)
+
+
+def test_a_control_image_is_uploaded_shown_and_used(
+    alices_program: Client,
+    requests: list[InpaintRequest],
+    photo_png: bytes,
+    photo: NDArray[np.uint8],
+    bob: User,
+    settings: Settings,
+) -> None:
+    name = send(alices_program, "upload_controlnet_image", photo_png).json()["filename"]
+    shown = Client().get(f"/api/images/{name}", headers={"Origin": "http://localhost:8080"})
+    assert shown["Content-Type"] == "image/png"
+    assert np.array_equal(decode_image(shown.getvalue()).image.pixels, photo)
+    unit = {**RECORDED[ADAPTERS]["json"]["controlnet"]["units"][0], "input_image": name}
+    controlnet = {"enabled": True, "units": [unit]}
+    answer = send(alices_program, ADAPTERS, photo_png, controlnet=controlnet, width=96, height=64)
+    assert answer.status_code == 200, answer.content
+    with Generation.objects.get().references["control_image"].file.open("rb") as file:
+        assert np.array_equal(decode_image(file.read()).image.pixels, photo)
+
+    bobs_program = Client(headers={"X-API-Key": ApiKey.issue(bob)[1]})
+    assert "no image of yours" in refused(send(bobs_program, ADAPTERS, photo_png, controlnet=controlnet), 400)
+    token, extension = name.rsplit(".", 1)
+    for altered in (f"{token[:-1]}.{extension}", f"{token}.jpg", name.removeprefix("upload-")):
+        assert Client().get(f"/api/images/{altered}").status_code == 404, altered
+    settings.RESULT_LINK_HOURS = -1
+    assert Client().get(f"/api/images/{name}").status_code == 404
+
+
+def test_a_control_image_that_cannot_be_read_is_refused(alices_program: Client, photo_png: bytes) -> None:
+    def upload(image: bytes = photo_png, **options: Any) -> str:
+        return refused(send(alices_program, "upload_controlnet_image", image, **options), 400)
+
+    assert upload(without="file") == "No file provided"
+    assert upload(b"none").startswith("Invalid control image: ")
+
+
+def test_random_prompts_differ_in_kind(alices_program: Client, photo_png: bytes) -> None:
+    def drawn(name: str) -> set[str]:
+        return {send(alices_program, name, photo_png).json()["prompt"] for _ in range(3)}
+
+    assert drawn("fetch_prompt") <= set(PROMPTS)
+    assert drawn("fetch_negative_prompt") <= set(NEGATIVE_PROMPTS)
+
+
+@pytest.mark.parametrize("path", ["show-in-folder", "settings/paths", "add-api-key"])
+def test_what_acts_on_the_servers_machine_is_not_there(alices_program: Client, path: str) -> None:
+    sent = {"filename": "a.png", "outputDirectory": "results", "alias": "A", "api-key": "b"}
+    refused(alices_program.post(f"/api/{path}", sent, content_type="application/json"), 404)
 
 
 def test_img2img_reads_them_too(alices_program: Client, requests: list[InpaintRequest], photo_png: bytes) -> None:

@@ -26,7 +26,7 @@ from rest_framework.request import Request
 from accounts.models import ApiKey, Scope
 from accounts.permissions import check_scope
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
-from inpainting.core.codecs.formats import EXTENSIONS
+from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 from inpainting.generations import history
@@ -44,6 +44,8 @@ from inpainting.models import (
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")
 RESULT = "result"
+UPLOAD = "upload-"
+"""The beginning of what the link of an uploaded image signs."""
 InputImage = SourceImage | Mask | ReferenceImage | UploadedImage
 AnyImage = GeneratedImage | DraftImage | InputImage
 INPUTS: dict[str, type[InputImage]] = {str(model._meta.model_name): model for model in get_args(InputImage)}
@@ -64,20 +66,32 @@ def ending_key(request: Request | HttpRequest) -> int | None:
 def public_image_url(image: GeneratedImage, request: Request | HttpRequest) -> str:
     """Return an absolute, signed link that expires after RESULT_LINK_HOURS, or earlier with a key that ends its
     links."""
+    token = SIGNER.sign(named_with_key(image, request))
+    return request.build_absolute_uri(reverse("public-image", args=[token, EXTENSIONS[image.format]]))
+
+
+def public_upload_name(image: UploadedImage, request: Request) -> str:
+    """Return the name by which an uploaded image can be loaded from `/images/` and `/api/images/`; see
+    `public_image_url`."""
+    return f"{SIGNER.sign(UPLOAD + named_with_key(image, request))}.{EXTENSIONS[PNG]}"
+
+
+def named_with_key(image: GeneratedImage | UploadedImage, request: Request | HttpRequest) -> str:
     key = ending_key(request)
-    named = image.pk.hex if key is None else f"{image.pk.hex}-{key}"
-    return request.build_absolute_uri(reverse("public-image", args=[SIGNER.sign(named), EXTENSIONS[image.format]]))
+    return image.pk.hex if key is None else f"{image.pk.hex}-{key}"
 
 
-def public_image(token: str) -> GeneratedImage | None:
+def public_image(token: str) -> GeneratedImage | UploadedImage | None:
     """Return the image of a signed link. None if the link was altered, it or its key has ended, or the image was
     deleted or removed."""
     try:
         signed = SIGNER.unsign(token, max_age=settings.RESULT_LINK_HOURS * 3600)
     except signing.BadSignature:
         return None
-    pk, _, key = signed.partition("-")
-    return find_result(pk=pk) if is_usable(key) else None
+    pk, _, key = signed.removeprefix(UPLOAD).partition("-")
+    if not is_usable(key):
+        return None
+    return find_upload(pk) if signed.startswith(UPLOAD) else find_result(pk=pk)
 
 
 def result_link(
@@ -152,9 +166,9 @@ def named_image(folder: str, token: str, name: str) -> AnyImage | None:
         return None
     if kind == RESULT:
         return find_result(generation=pk, index=index)
-    image: InputImage | None = INPUTS[kind]._default_manager.filter(pk=pk).first()
-    if isinstance(image, UploadedImage):
-        return image if image.expires_at > timezone.now() else None
+    if INPUTS[kind] is UploadedImage:
+        return find_upload(pk)
+    image: Any = INPUTS[kind]._default_manager.filter(pk=pk).first()
     return None if image is None or belongs_to_hidden(image) else image
 
 
@@ -173,6 +187,10 @@ def is_usable(key: str) -> bool:
     """Return whether links that end with this key, "" for none, work."""
     row = ApiKey.objects.select_related("owner").filter(pk=key).first() if key else None
     return not key or (row is not None and row.is_usable)
+
+
+def find_upload(pk: str) -> UploadedImage | None:
+    return UploadedImage.objects.filter(pk=pk, expires_at__gt=timezone.now()).first()
 
 
 def find_result(**where: Any) -> GeneratedImage | None:

@@ -183,7 +183,7 @@ class GenerationImagePreview(ImageView):
 
 
 class PublicImage(ImageView):
-    """A result by its signed link: no key, any origin."""
+    """A result, or an uploaded image, by its signed link: no key, any origin."""
 
     authentication_classes = ()
     permission_classes = ()
@@ -192,7 +192,8 @@ class PublicImage(ImageView):
     def get(self, request: Request, token: str, extension: str) -> HttpResponseBase:
         """The extension is png, or that of the requested output_format."""
         image = public_image(token)
-        if image is None or extension not in (EXTENSIONS[PNG], EXTENSIONS[image.format]):
+        formats = {PNG, image.format if isinstance(image, GeneratedImage) else PNG}
+        if image is None or extension not in {EXTENSIONS[format] for format in formats}:
             raise NotFound("Image not found", code="not_found")
         file = file_in_format(image, FORMATS_BY_EXTENSION[extension])
         return linked_image_response(request, file, FOR_EVERY_ORIGIN)

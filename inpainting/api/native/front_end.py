@@ -5,6 +5,7 @@ The OpenAPI document leaves them out: their bodies are the front end's, and `/ap
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -17,14 +18,17 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.api.dialect import blank_request, json_response, size_of_model
-from inpainting.api.media.links import public_image
+from inpainting.api.images import ImageRole, read_image
+from inpainting.api.media.links import public_image, public_upload_name
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in
 from inpainting.api.native.dialect import NativeApi
 from inpainting.api.native.fields import ALIASES, TextToImageForm, check_fields, settings_from
 from inpainting.api.native.front_end_adapters import with_adapters
 from inpainting.api.native.requests import ignored_fields, parent_in, read_new_body
+from inpainting.api.native.sample_prompts import NEGATIVE_PROMPTS, PROMPTS
 from inpainting.api.native.schemas.generations import Painted
+from inpainting.api.native.uploads import read_sent_file
 from inpainting.api.native.upscale import Upscaling, sizeless
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.catalog.lookup import Catalog
@@ -41,6 +45,7 @@ from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.upscaling import find_upscaler
 from inpainting.families.declaration import UPSCALING as UPSCALING_TOOLS
 from inpainting.generations.submit import Submission
+from inpainting.generations.uploads import store_upload
 from inpainting.models import Generation, Status
 from inpainting.upscalers.registry import upscalers
 
@@ -190,4 +195,29 @@ class SendToExtras(SendTo):
     tab = "extras"
 
 
+class UploadControlImage(AnyBodyView):
+    """`POST`: store the control image `file`. The front end shows it from `/api/images/` by the `filename` of the
+    response, which is then the `input_image` of a unit."""
+
+    required_scope = Scope.GENERATE
+    takes_images = True
+
+    def post(self, request: Request) -> Response:
+        image = read_image(read_sent_file(request), CONTROL_IMAGE, request).image
+        filename = public_upload_name(store_upload(request.user, image), request)
+        return Response({"status": "success", "message": "Image uploaded", "filename": filename})
+
+
+class FetchPrompt(APIView):
+    """`GET`: a prompt for the front end's buttons for random ones; `?type=negative`: a negative prompt."""
+
+    required_scope = Scope.READ
+
+    def get(self, request: Request) -> Response:
+        is_positive = request.query_params.get("type") == "positive"
+        prompt = secrets.choice(PROMPTS if is_positive else NEGATIVE_PROMPTS)
+        return Response({"status": "success", "prompt": prompt})
+
+
+CONTROL_IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid control image")
 FROM_WORDS, EXTRAS = FromWords(), Extras()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,6 +14,8 @@ from inpainting.core.adapter_uses import CONTROLS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 
+UPLOADED_NAME = re.compile(r"upload-[\w.-]{1,200}\.png", re.ASCII)
+"""The name of a control image that the front end has uploaded."""
 MAX_UNITS = 10
 """The units of `controlnet` that are read; the front end has fewer."""
 
@@ -83,4 +86,4 @@ def usable_units(
             )
         numbers = {"strength": "weight", "start": "guidance_start", "end": "guidance_end"}
         sent = {field: unit[name] for field, name in numbers.items() if unit.get(name) is not None}
-        yield {"slug": slug, **sent}, image
+        yield {"slug": slug, **sent}, f"/images/{image}" if UPLOADED_NAME.fullmatch(image) else image

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
-from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -35,7 +32,7 @@ class UploadMask(AnyBodyView):
         """The response has a link that `mask` accepts in place of the file."""
         sent = read_sent_mask(request)
         mask = read_image(sent, MASK, request)
-        uploaded = store_upload(request.user, mask.image, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
+        uploaded = store_upload(request.user, mask.image)
         name = f"{safe_stem(sent.name) or 'mask'}.png"
         values = {
             "message": "Mask uploaded",
@@ -48,11 +45,17 @@ class UploadMask(AnyBodyView):
 
 def read_sent_mask(request: Request) -> SentImage:
     """The field `file`. Raises InvalidRequest where there is none, or where its name does not end in .png."""
+    sent = read_sent_file(request)
+    if sent.name and not sent.name.lower().endswith(".png"):
+        raise InvalidRequest("Only PNG files are supported", code="mask_type_unsupported", field="file")
+    return sent
+
+
+def read_sent_file(request: Request) -> SentImage:
+    """The field `file`. Raises InvalidRequest where there is none."""
     body = read_body(request)
     sent = body.image("file")
     if sent is None:
         message = "No file selected" if "file" in body.empty else "No file provided"
         raise InvalidRequest(message, code="field_missing", field="file")
-    if sent.name and not sent.name.lower().endswith(".png"):
-        raise InvalidRequest("Only PNG files are supported", code="mask_type_unsupported", field="file")
     return sent

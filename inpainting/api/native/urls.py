@@ -54,6 +54,8 @@ urlpatterns = [
             "extras/upscale": front_end.ExtrasUpscale,
             "send-to-img2img": front_end.SendToImg2Img,
             "send-to-extras": front_end.SendToExtras,
+            "upload-controlnet-image": front_end.UploadControlImage,
+            "fetch-prompt": front_end.FetchPrompt,
         }.items()
         for slash in ("", "/")
     ),

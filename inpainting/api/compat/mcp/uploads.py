@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.core import signing
 from django.http import HttpResponse
 from django.urls import reverse
@@ -62,7 +60,7 @@ class Upload(DialectView):
         if file is None:
             raise InvalidRequest("The body must be an image.", code="field_missing", field="image")
         image = read_image(SentImage("image", file), ROLES["image"], request).image
-        uploaded = store_upload(request.user, image, keep_for=timedelta(hours=settings.RESULT_LINK_HOURS))
+        uploaded = store_upload(request.user, image)
         return json_response({"image": link_of(uploaded, "image", request)}, status=201)
 
 
