@@ -23,7 +23,8 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.errors import ApiError
+from inpainting.api.errors import ApiError, ending_error
+from inpainting.api.idempotency import read_idempotency
 from inpainting.api.later_response import arrival_time
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -37,21 +38,15 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
 from inpainting.core.sentences import sentence
+from inpainting.generations.description import all_warnings
+from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
-from inpainting.models import Generation
+from inpainting.models import Generation, Status
 
 FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
 MAX_IGNORED_FIELDS = 50
 """Names of ignored fields that a response lists at most."""
 ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
-
-
-class RepeatedRequest(Exception):
-    """Raised by `Dialect.parse` for a request that was accepted before, by its idempotency key."""
-
-    def __init__(self, generation: Generation) -> None:
-        super().__init__(str(generation.pk))
-        self.generation = generation
 
 
 class Dialect(ABC):
@@ -71,6 +66,8 @@ class Dialect(ABC):
 
     answers_before_the_end: ClassVar[bool] = False
     """Whether `render` has a response for a generation that waits or runs, by which the client can follow it."""
+    renders_failures: ClassVar[bool] = False
+    """Whether `render` has the response for a failed or cancelled generation too, which is no error there."""
     is_translated: ClassVar[bool] = False
     """Whether its messages have the language of the account or of the browser; in English without."""
 
@@ -79,7 +76,7 @@ class Dialect(ABC):
     Idempotency-Key is not, since its request may be repeated."""
 
     key_in_body: ClassVar[bool] = False
-    """Whether `read_api_key` reads `request.data`: the body is then received before its sender is known."""
+    """Whether `read_api_key` reads the field `key`: the body is then received before its sender is known."""
 
     @property
     @abstractmethod
@@ -93,17 +90,32 @@ class Dialect(ABC):
         """
         return key_from_headers(request)
 
+    def read_idempotency(self, request: Request) -> Idempotency | None:
+        """Return the Idempotency-Key of a request; None without. It is read before the request is parsed.
+
+        Raises RepeatedRequest, and InvalidRequest for a key of another request.
+        """
+        return read_idempotency(request, api_key_field="key" if self.key_in_body else "")
+
     @abstractmethod
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        """Read the request. Raises RepeatedRequest; any other exception is answered by `render_error`."""
+        """Read the request. Raises RepeatedRequest for one that was accepted before; any other exception is answered
+        by `render_error`."""
 
     @abstractmethod
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        """Return the response for a generation: succeeded, failed or cancelled; waiting or running, after
-        `max_wait_seconds` and, where `answers_before_the_end`, when the server stops.
+        """Return the response for a generation: succeeded, and where `renders_failures` failed or cancelled; where
+        `answers_before_the_end` also waiting or running, after `max_wait_seconds` and when the server stops.
 
         The body of the request is empty by then: its images are not kept while the response waits.
         """
+
+    def response(self, generation: Generation, request: Request) -> HttpResponseBase:
+        """Return the response for a generation: what `render` returns, or the error of one without a result."""
+        is_late = generation.has_ended or not self.answers_before_the_end
+        if is_late and generation.status != Status.SUCCEEDED and not self.renders_failures:
+            return self.render_error(ending_error(generation))
+        return self.render(generation, request)
 
     @abstractmethod
     def render_error(self, error: ApiError) -> HttpResponse:
@@ -141,17 +153,18 @@ class Dialect(ABC):
 
     def meta(self, generation: Generation) -> dict[str, Any]:
         """Return the object under `meta` in the JSON of a service, beside its own fields: engine, model, ignored
-        fields."""
+        fields, warnings."""
         ignored = list(dict.fromkeys([*self.fields_of_ignored_settings(generation), *generation.ignored_fields]))
         model = None if "model" in generation.ignored else generation.settings.get("model")
-        return {"engine": generation.engine, "model": model, "ignored": ignored}
+        warnings = all_warnings(generation)
+        return {"engine": generation.engine, "model": model, "ignored": ignored, "warnings": warnings}
 
     def fields_of_ignored_settings(self, generation: Generation) -> list[str]:
         """Return the fields that were sent and whose settings have no effect."""
         return [field for field in generation.sent_fields if self.settings_by_field[field] in generation.ignored]
 
     def meta_headers(self, generation: Generation) -> dict[str, str]:
-        """Return `meta` as headers, for every response with a result."""
+        """Return `meta`, but for the warnings, as headers, for every response with a result."""
         meta = self.meta(generation)
         headers = {ENGINE_HEADER: meta["engine"], IGNORED_HEADER: ", ".join(meta["ignored"])}
         return {**headers, **({MODEL_HEADER: meta["model"]} if meta["model"] else {})}

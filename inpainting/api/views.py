@@ -20,9 +20,10 @@ from rest_framework.views import APIView
 from accounts.authentication import LocalAuthentication
 from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
-from inpainting.api.dialect import Dialect, RepeatedRequest
+from inpainting.api.dialect import Dialect
 from inpainting.api.dialects import dialect_at
 from inpainting.api.errors import STOPPING, api_error
+from inpainting.api.idempotency import RepeatedRequest
 from inpainting.api.later_response import LaterResponse, arrival_time, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonFormParser, UrlencodedParser
 from inpainting.generations import history
@@ -90,15 +91,19 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     arrived_at = arrival_time(request)
     abandon = None
     try:
+        idempotency = dialect.read_idempotency(request)
         inpaint_request, submission = dialect.parse(request)
     except RepeatedRequest as repeated:
         generation = repeated.generation
         history.refuse_removed(generation)
     else:
         sent = tuple(name for name in dialect.settings_by_field if name in submission.sent_fields)
-        accepted = replace(submission, owner=request.user, service=dialect.name, sent_fields=sent)
+        idempotency = idempotency or submission.idempotency
+        accepted = replace(
+            submission, owner=request.user, service=dialect.name, sent_fields=sent, idempotency=idempotency
+        )
         generation = submit(inpaint_request, accepted)
-        if dialect.cancels_on_disconnect and submission.idempotency is None:
+        if dialect.cancels_on_disconnect and idempotency is None:
             abandon = generation.cancel
     max_wait_seconds, events = dialect.max_wait_seconds(request), dialect.events(generation, request)
     drop_body(request)
@@ -107,7 +112,7 @@ def inpaint(dialect: Dialect, request: Request) -> HttpResponseBase:
     if max_wait_seconds is not None:
         max_wait_seconds = max(0.0, arrived_at + max_wait_seconds - time.monotonic())
     if max_wait_seconds == 0:
-        return dialect.render(generation, request)
+        return dialect.response(generation, request)
     render = partial(render_current, dialect, request, generation.pk)
     return respond_later(LaterResponse(generation.pk, max_wait_seconds, render, abandon), request)
 
@@ -128,6 +133,6 @@ def render_current(dialect: Dialect, request: Request, pk: UUID) -> HttpResponse
         history.refuse_removed(generation)
         if watchdog.stopping.is_set() and not generation.has_ended and not dialect.answers_before_the_end:
             return dialect.render_error(STOPPING)
-        return dialect.render(generation, request)
+        return dialect.response(generation, request)
     except Exception as error:
         return dialect.render_error(api_error(error))

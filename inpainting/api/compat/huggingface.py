@@ -18,7 +18,6 @@ from rest_framework.request import Request
 
 from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.base64_images import base64_of
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import (
     MAX_IGNORED_FIELDS,
     Dialect,
@@ -30,7 +29,7 @@ from inpainting.api.dialect import (
     shown_name,
     size_of_model,
 )
-from inpainting.api.errors import RETRY_SECONDS, ApiError, ending_error
+from inpainting.api.errors import RETRY_SECONDS, ApiError
 from inpainting.api.fields import Fields, ImageText, Integer, Range
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.parsers import ImageBytesParser, JsonFormParser, body_of
@@ -48,7 +47,7 @@ from inpainting.core.settings_table import RANGES
 from inpainting.families.declaration import SEGMENTATION
 from inpainting.generations.submit import Submission
 from inpainting.media.results import result_bytes
-from inpainting.models import Generation, Status
+from inpainting.models import Generation
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 
@@ -128,7 +127,7 @@ class HuggingFace(Dialect):
         return [re_path(r"^hf/(?P<model>[^/]+(?:/[^/]+)?)/?$", view)]
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency, body, catalog = read_idempotency(request), body_of(request), Catalog()
+        body, catalog = body_of(request), Catalog()
         sent, inputs = read_parameters(body), body.get("inputs")
         values, name = Parameters.read(sent), str(name_in_path(request, "model"))
         if not isinstance(inputs, UploadedFile | str):
@@ -158,13 +157,10 @@ class HuggingFace(Dialect):
             warnings=(*choices, *warnings),
             sent_fields=tuple(sent) if is_image else ("inputs", *sent),
             ignored_fields=tuple(map(shown_name, sorted(sent.keys() - read)))[:MAX_IGNORED_FIELDS],
-            idempotency=idempotency,
             catalog=catalog,
         )
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         data = result_bytes(generation.images.get(index=0))
         return HttpResponse(data, content_type="image/png", headers=self.meta_headers(generation))
 

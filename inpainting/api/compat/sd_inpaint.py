@@ -13,9 +13,8 @@ from pydantic import BaseModel, Field
 from rest_framework.request import Request
 
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response
-from inpainting.api.errors import ApiError, ending_error
+from inpainting.api.errors import ApiError
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.catalog.lookup import Catalog
@@ -29,7 +28,7 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import MAX_SEED
 from inpainting.generations.submit import Submission
 from inpainting.media.files import file_response
-from inpainting.models import GeneratedImage, Generation, Status
+from inpainting.models import GeneratedImage, Generation
 
 IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid image file")
 MASK = ImageRole(code_prefix="mask", error_prefix="Invalid mask file")
@@ -95,7 +94,6 @@ class SdInpainting(Dialect):
         ]
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency = read_idempotency(request)
         fields = fastapi.form_fields(request)
         form = fastapi.validate(Form, fields, is_form=True)
         sent = SentImage("image", form.image)
@@ -120,13 +118,10 @@ class SdInpainting(Dialect):
             source_name=sent.name,
             warnings=warnings,
             sent_fields=tuple(fields),
-            idempotency=idempotency,
             catalog=catalog,
         )
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         return rgb_png_response(generation.images.get(index=0), {**PNG_HEADERS, **self.meta_headers(generation)})
 
     def render_error(self, error: ApiError) -> HttpResponse:

@@ -17,6 +17,7 @@ from inpainting.api.native import requests
 from inpainting.api.native.schemas.base import Problem
 from inpainting.api.native.schemas.generations import Painted, Pending
 from inpainting.core.request import InpaintRequest
+from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 from inpainting.models.generation_request import NATIVE
@@ -31,11 +32,15 @@ class NativeApi(Dialect):
     name: ClassVar[str] = NATIVE
     prefixes: ClassVar[tuple[str, ...]] = ("/api/",)
     answers_before_the_end = True
+    renders_failures = True  # a request that does not wait is answered before its end is looked at
     is_translated = True
 
     @property
     def urls(self) -> Sequence[URLPattern | URLResolver]:
         return [path("", include("inpainting.api.native.urls"))]
+
+    def read_idempotency(self, request: Request) -> Idempotency | None:
+        return None  # `parse` reads it, since its digest is that of the fields in any shape of the body
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         return requests.parse(request)

@@ -7,7 +7,8 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting.api.dialect import MAX_IGNORED_FIELDS, RepeatedRequest, shown_name
+from inpainting.api.dialect import MAX_IGNORED_FIELDS, shown_name
+from inpainting.api.idempotency import RepeatedRequest
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
 from inpainting.api.native.conditioning_images import conditioning_images_in

@@ -4,7 +4,6 @@ are FastAPI's."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -18,14 +17,12 @@ from inpainting.api.compat.automatic1111 import views
 from inpainting.api.compat.automatic1111.answers import CONTROL, enlarged, painted
 from inpainting.api.compat.automatic1111.extras import read_extras
 from inpainting.api.compat.automatic1111.options import NAME
-from inpainting.api.compat.automatic1111.translation import SETTINGS_BY_FIELD, read_paint_request
-from inpainting.api.compat.idempotency import read_idempotency
+from inpainting.api.compat.automatic1111.translation import SETTINGS_BY_FIELD, PaintReading
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.parsers import AnyTypeJsonParser
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.description import all_warnings
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
@@ -41,6 +38,7 @@ class Automatic1111(Dialect):
 
     name: ClassVar[str] = NAME
     prefixes: ClassVar[tuple[str, ...]] = ("/sdapi/v1", "/controlnet")
+    renders_failures = True
     settings_by_field: ClassVar[Mapping[str, str]] = {**SETTINGS_BY_FIELD, "upscaler_1": "model"}
 
     @property
@@ -65,13 +63,8 @@ class Automatic1111(Dialect):
         ]
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency = read_idempotency(request)
-        read = read_extras if request.path.rstrip("/").endswith("/extra-single-image") else read_paint_request
-        inpaint_request, submission = read(request)
-        return inpaint_request, replace(submission, idempotency=idempotency)
-
-    def meta(self, generation: Generation) -> dict[str, Any]:
-        return {**super().meta(generation), "warnings": all_warnings(generation)}
+        is_extra = request.path.rstrip("/").endswith("/extra-single-image")
+        return read_extras(request) if is_extra else PaintReading(request).read()
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         is_interrupted = generation.status == Status.CANCELLED and CONTROL in generation.service_data

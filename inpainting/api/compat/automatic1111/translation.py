@@ -294,7 +294,3 @@ def refuse_scripts(body: TextBody) -> None:
         if name.lower() != "controlnet":
             message = f"always on script {name[:100]} not found"
             raise InvalidRequest(message, code="script_not_found", field="alwayson_scripts")
-
-
-def read_paint_request(request: Request) -> tuple[InpaintRequest, Submission]:
-    return PaintReading(request).read()

@@ -7,7 +7,6 @@ hash, is the primary key of a generation.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -19,12 +18,10 @@ from inpainting.api.compat.deep_image import views
 from inpainting.api.compat.deep_image.answers import error_body, result_url
 from inpainting.api.compat.deep_image.body import NAME, parameters_of
 from inpainting.api.compat.deep_image.translation import read_request, source_file
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response, origin_of
-from inpainting.api.errors import ApiError, ending_error
+from inpainting.api.errors import ApiError
 from inpainting.api.media.links import ending_key
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.description import all_warnings
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
@@ -57,13 +54,9 @@ class DeepImage(Dialect):
         ]
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency = read_idempotency(request)
         data: Any = request.data
         fields = {name: value for name, value in data.items() if name not in request.FILES}
-        inpaint_request, submission = read_request(
-            parameters_of(fields), source_file(request), request, fetch_until=self.fetch_until(request)
-        )
-        return inpaint_request, replace(submission, idempotency=idempotency)
+        return read_request(parameters_of(fields), source_file(request), request, fetch_until=self.fetch_until(request))
 
     def max_accept_seconds(self, path: str) -> float | None:
         return ACCEPT_SECONDS if path.rstrip("/").endswith("/process_result") else None
@@ -75,14 +68,9 @@ class DeepImage(Dialect):
         if not generation.has_ended:
             # Not `received` or `not_started`: the documented client stops polling at both.
             return json_response({"status": "in_progress", "job": str(generation.pk)})
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         url = result_url(generation, origin=origin_of(request), key=ending_key(request))
         body = {"status": "complete", "result_url": url, "job": str(generation.pk), "meta": self.meta(generation)}
         return json_response(body, headers=self.meta_headers(generation))
-
-    def meta(self, generation: Generation) -> dict[str, Any]:
-        return {**super().meta(generation), "warnings": all_warnings(generation)}
 
     def webhook_body(self, generation: Generation) -> dict[str, Any] | None:
         """Return the message of a success, and None for a failure, for which no webhook is documented."""

@@ -36,7 +36,7 @@ class Result(KeyedView):
         if pk is not None and was_deleted(request.user, pk):
             return json_response({"message": "Image deleted", "status": "complete"}, status=404)
         generation = pk and history.find(request.user, pk, service=self.dialect.name)
-        return self.dialect.render(generation, request) if generation else job_not_found()
+        return self.dialect.response(generation, request) if generation else job_not_found()
 
     def delete(self, request: Request, job: str) -> HttpResponseBase:
         pk = uuid_of(job)

@@ -19,14 +19,12 @@ from inpainting.api.compat.fooocus.body import NOT_STORED, Delivery, GenerateBod
 from inpainting.api.compat.fooocus.events import stream
 from inpainting.api.compat.fooocus.tasks import pending_task, task
 from inpainting.api.compat.fooocus.translation import translate
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.dialect import Dialect, json_response, origin_of
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.media.links import ending_key
 from inpainting.api.parsers import AnyTypeJsonParser, FormDataParser, body_of
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.description import all_warnings
 from inpainting.generations.submit import Submission
 from inpainting.media.results import result_bytes
 from inpainting.models import Generation, Status
@@ -46,6 +44,7 @@ class Fooocus(Dialect):
 
     name: ClassVar[str] = "fooocus"
     prefixes: ClassVar[tuple[str, ...]] = ("/v1/", "/tasks")
+    renders_failures = True
     settings_by_field: ClassVar[Mapping[str, str]] = {
         "prompt": "prompt",
         "inpaint_additional_prompt": "prompt",
@@ -84,7 +83,6 @@ class Fooocus(Dialect):
         ]
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency = read_idempotency(request)
         body = fastapi.validate(GenerateBody, body_of(request))
         sent = tuple(body.model_fields_set)
         if content_type := accepted_image_type(request):
@@ -96,7 +94,7 @@ class Fooocus(Dialect):
             "request": body.model_dump(mode="json", exclude_defaults=True, exclude=NOT_STORED),
             "inpaints": bool(body.inpaint_mask_image_upload and not body.outpaint_selections),
         }
-        return inpaint_request, replace(submission, idempotency=idempotency, sent_fields=sent, service_data=data)
+        return inpaint_request, replace(submission, sent_fields=sent, service_data=data)
 
     def max_wait_seconds(self, request: Request) -> float | None:
         is_async = fastapi.validate(Delivery, body_of(request)).async_process and not accepted_image_type(request)
@@ -109,11 +107,10 @@ class Fooocus(Dialect):
         return stream(generation.pk, shows_previews=shows_previews, meta=self.meta)
 
     def meta(self, generation: Generation) -> dict[str, Any]:
-        """Return `meta` and the prompts with the words of the styles, the warnings, and the error of a failed
-        generation."""
+        """Return `meta`, the prompts with the words of the styles, and the error of a failed generation."""
         prompts = {name: generation.settings[name] for name in ("prompt", "negative_prompt")}
         error = {"error": generation.error_message} if generation.status == Status.FAILED else {}
-        return {**super().meta(generation), **prompts, "warnings": all_warnings(generation), **error}
+        return {**super().meta(generation), **prompts, **error}
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.service_data:  # deleted while the response waited

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import ClassVar
 
 from django.http import HttpResponse
@@ -11,17 +10,16 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from rest_framework.request import Request
 
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.iopaint import views
 from inpainting.api.compat.iopaint.models import NAME
 from inpainting.api.compat.iopaint.translation import read_enlargement, read_request
 from inpainting.api.compat.iopaint.web_app import web_app
 from inpainting.api.dialect import Dialect, json_response
-from inpainting.api.errors import ApiError, ending_error
+from inpainting.api.errors import ApiError
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import Submission
 from inpainting.media.results import result_bytes
-from inpainting.models import Generation, Status
+from inpainting.models import Generation
 
 
 class IOPaint(Dialect):
@@ -53,14 +51,9 @@ class IOPaint(Dialect):
         ]
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency = read_idempotency(request)
-        read = read_request if request.path.endswith("/inpaint") else read_enlargement
-        inpaint_request, submission = read(request)
-        return inpaint_request, replace(submission, idempotency=idempotency)
+        return read_request(request) if request.path.endswith("/inpaint") else read_enlargement(request)
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         image = generation.images.get(index=0)
         headers = {**self.meta_headers(generation), "X-Seed": str(generation.settings["seed"])}
         return HttpResponse(result_bytes(image), content_type=f"image/{image.format}", headers=headers)

@@ -17,7 +17,6 @@ from inpainting.api.media.links import dated_links, ending_key
 from inpainting.core.codecs.formats import CONTENT_TYPES, FORMATS_BY_EXTENSION
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.generations.description import all_warnings
 from inpainting.media.files import ImageUnavailable
 from inpainting.media.previews import thumbnail_of
 from inpainting.models import GeneratedImage, Generation
@@ -74,7 +73,6 @@ def painted(generation: Generation, meta: dict[str, Any], request: Request) -> l
         "engine_reason": generation.engine_reason,
         "seed": generation.settings.get("seed"),
         **meta,
-        "warnings": all_warnings(generation),
         "seconds": generation.seconds,
     }
     previews = [shown for image in images for shown in preview(image)]

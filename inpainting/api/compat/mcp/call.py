@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -13,7 +12,6 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern
 from rest_framework.request import Request
 
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.mcp import answers
 from inpainting.api.compat.mcp.arguments import ARGUMENTS, ROWS
 from inpainting.api.compat.mcp.protocol import (
@@ -27,10 +25,10 @@ from inpainting.api.compat.mcp.protocol import (
 )
 from inpainting.api.compat.mcp.translation import NAME, read_request
 from inpainting.api.dialect import Dialect, json_response
-from inpainting.api.errors import ApiError, ending_error
+from inpainting.api.errors import ApiError
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import Submission
-from inpainting.models import Generation, Status
+from inpainting.models import Generation
 
 SERVER = {"name": "dreamlayer", "title": "DreamLayer", "version": version("dreamlayer")}
 WAIT_SECONDS = 45.0
@@ -56,9 +54,7 @@ class Mcp(Dialect):
         return ()
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency, tool = read_idempotency(request), params_of(request)["name"]
-        inpaint_request, submission = read_request(tool, self.read_arguments(request), request)
-        return inpaint_request, replace(submission, idempotency=idempotency)
+        return read_request(params_of(request)["name"], self.read_arguments(request), request)
 
     @staticmethod
     def read_arguments(request: Request) -> dict[str, Any]:
@@ -72,8 +68,6 @@ class Mcp(Dialect):
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:
             return self.result(*answers.waiting(generation))
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         return self.result(*answers.painted(generation, self.meta(generation), request))
 
     def render_error(self, error: ApiError) -> HttpResponse:

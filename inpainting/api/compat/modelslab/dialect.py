@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.conf import settings as site
@@ -14,7 +13,6 @@ from django.urls import URLPattern, path
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.idempotency import read_idempotency
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
 from inpainting.api.compat.modelslab.body import FORMS, NAME, VERSION_7, RequestForm
@@ -24,7 +22,7 @@ from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.later_response import arrival_time
 from inpainting.api.parsers import AnyTypeJsonParser, body_of
 from inpainting.core.request import InpaintRequest
-from inpainting.generations.description import all_warnings, nsfw_content_detected
+from inpainting.generations.description import nsfw_content_detected
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
 
@@ -85,12 +83,10 @@ class ModelsLab(Dialect):
         return str(in_body) if in_body else key_from_headers(request) or request.headers.get("key")
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency = read_idempotency(request, api_key_field="key")
         sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
         route = "/".join(request.path.rstrip("/").split("/")[-2:])
         route = VERSION_7.get(route, route)
-        inpaint_request, submission = read_request(route, sent, request, fetch_until=self.fetch_until(request))
-        return inpaint_request, replace(submission, idempotency=idempotency)
+        return read_request(route, sent, request, fetch_until=self.fetch_until(request))
 
     def fetch_until(self, request: Request) -> float | None:
         """Return a time as far away as the response may take; at least MIN_FETCH_SECONDS, since a late response is no
@@ -106,8 +102,6 @@ class ModelsLab(Dialect):
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:
             return json_response(self.processing(generation))
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         return json_response(self.success(generation), headers=self.meta_headers(generation))
 
     def render_error(self, error: ApiError) -> HttpResponse:
@@ -189,7 +183,6 @@ class ModelsLab(Dialect):
             "use_karras_sigmas": yes_or_no(settings["use_karras_sigmas"]),
             **{name: yes_or_no(data[name]) for name in ("enhance_prompt", "base64", "temp")},
             "file_prefix": f"{generation.number:x}",
-            "warnings": all_warnings(generation),
         }
 
 

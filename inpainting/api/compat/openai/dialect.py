@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db.models import Q
 from django.http import HttpResponse
@@ -15,18 +15,17 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts.authentication import key_from_headers
-from inpainting.api.compat.idempotency import body_digest, read_idempotency
 from inpainting.api.compat.openai import views
 from inpainting.api.compat.openai.answers import NO_USAGE, description, error_body, image_bodies, stream
 from inpainting.api.compat.openai.translation import NAME, read_request
-from inpainting.api.dialect import Dialect, RepeatedRequest, json_response, name_in_path
-from inpainting.api.errors import ApiError, ending_error
+from inpainting.api.dialect import Dialect, json_response, name_in_path
+from inpainting.api.errors import ApiError
+from inpainting.api.idempotency import RepeatedRequest, body_digest
 from inpainting.api.views import InpaintView
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import history
-from inpainting.generations.description import all_warnings
 from inpainting.generations.submit import Submission
-from inpainting.models import Generation, Status
+from inpainting.models import Generation
 
 RETRY_HEADER = "x-stainless-retry-count"
 """Sent by OpenAI's libraries with every request: how often it was sent before."""
@@ -62,18 +61,15 @@ class OpenAI(Dialect):
         return key_from_headers(request) or request.headers.get("api-key")
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        idempotency, digest = read_idempotency(request), refuse_repeated(request)
+        digest = refuse_repeated(request)
         is_edit = request.path.rstrip("/").endswith("/edits")
         model = name_in_path(request, "model")
-        inpaint_request, submission = read_request(request, model=model, is_edit=is_edit, digest=digest)
-        return inpaint_request, replace(submission, idempotency=idempotency)
+        return read_request(request, model=model, is_edit=is_edit, digest=digest)
 
     def events(self, generation: Generation, request: Request) -> AsyncIterator[bytes] | None:
         return None if generation.service_data["previews"] is None else stream(generation)
 
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         body = {
             "created": int(generation.created_at.timestamp()),
             **description(generation),
@@ -82,9 +78,6 @@ class OpenAI(Dialect):
             "meta": self.meta(generation),
         }
         return json_response(body, headers=self.meta_headers(generation))
-
-    def meta(self, generation: Generation) -> dict[str, Any]:
-        return {**super().meta(generation), "warnings": all_warnings(generation)}
 
     def render_error(self, error: ApiError) -> HttpResponse:
         status = 404 if error.code == "model_not_found" else error.status

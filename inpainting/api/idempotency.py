@@ -1,4 +1,4 @@
-"""The Idempotency-Key header, for dialects whose bodies have no other way to be recognised."""
+"""The Idempotency-Key header of requests that are recognised by their whole body."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import Any
 from django.http import QueryDict
 from rest_framework.request import Request
 
-from inpainting.api.dialect import RepeatedRequest
 from inpainting.generations.idempotency import Idempotency, digest_of
+from inpainting.models import Generation
+
+
+class RepeatedRequest(Exception):
+    """Raised for a request that was accepted before, by its idempotency key."""
+
+    def __init__(self, generation: Generation) -> None:
+        super().__init__(str(generation.pk))
+        self.generation = generation
 
 
 def read_idempotency(request: Request, *, api_key_field: str = "") -> Idempotency | None:
