@@ -16,7 +16,7 @@ from rest_framework.request import Request
 from inpainting.accounting.limits import QUOTA, RATE
 from inpainting.api.dialect import Dialect
 from inpainting.api.errors import ENDED_STATUSES, STOPPING, ApiError, Busy, api_error
-from inpainting.api.images import ImageRole, SentImage
+from inpainting.api.images import NAMED_IMAGE, ImageRole, SentImage
 from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import ReadImage, read_recent
 from inpainting.api.views import drop_body
@@ -90,7 +90,7 @@ def respond_with_caption(
     style: CaptionStyle,
     request: Request,
     *,
-    role: ImageRole,
+    role: ImageRole = NAMED_IMAGE,
     dialect: Dialect,
     render: Callable[[Caption], HttpResponseBase],
 ) -> HttpResponseBase:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -248,3 +248,8 @@ def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | 
 def shown_name(name: str) -> str:
     """Return the name of an ignored field as responses list it."""
     return name if FIELD_NAME.fullmatch(name) else "(another name)"
+
+
+def shown_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of ignored fields as responses list them, each once, the first MAX_IGNORED_FIELDS."""
+    return tuple(dict.fromkeys(map(shown_name, names)))[:MAX_IGNORED_FIELDS]

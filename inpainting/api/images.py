@@ -101,6 +101,8 @@ class ImageRole:
 
 
 IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid input image")
+NAMED_IMAGE, NAMED_MASK = ImageRole.of("image"), ImageRole.of("mask")
+"""Those of services that have no words of their own for errors."""
 MASK = ImageRole(
     code_prefix="mask",
     error_prefix="Invalid mask file",
@@ -108,6 +110,13 @@ MASK = ImageRole(
     png_only=True,
     file_too_large="Mask file size must be 10 MB or less",
 )
+
+
+def read_field(
+    field: str, value: UploadedFile | str, request: Request, *, role: ImageRole = NAMED_IMAGE
+) -> DecodedImage:
+    """Read and decode the image of a field; see `read_image`."""
+    return read_image(SentImage(field, value), role, request)
 
 
 def read_image(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> DecodedImage:

@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from inpainting.api.analyses import accept, answer_later, candidates_found_by, ended_in_worker
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.dialect import Dialect
-from inpainting.api.images import IMAGE, ImageRole, SentImage
+from inpainting.api.images import IMAGE, NAMED_IMAGE, ImageRole, SentImage
 from inpainting.api.later_response import has_disconnected
 from inpainting.api.recent_images import read_recent
 from inpainting.core.geometry import Size
@@ -43,7 +43,7 @@ def respond_with_masks(
     request: Request,
     render: Callable[[Sequence[Candidate]], HttpResponseBase],
     *,
-    role: ImageRole,
+    role: ImageRole = NAMED_IMAGE,
     dialect: Dialect,
 ) -> HttpResponseBase:
     """Return the response with the masks of a selection, the best one first, which this thread or a worker finds.

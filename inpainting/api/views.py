@@ -22,7 +22,7 @@ from accounts.models import Scope
 from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.dialect import Dialect
 from inpainting.api.dialects import dialect_at
-from inpainting.api.errors import STOPPING, api_error
+from inpainting.api.errors import STOPPING, NotBuilt, api_error
 from inpainting.api.idempotency import RepeatedRequest
 from inpainting.api.later_response import LaterResponse, arrival_time, respond_later, stream_later
 from inpainting.api.parsers import FormDataParser, JsonFormParser, UrlencodedParser
@@ -74,6 +74,16 @@ class KeyedView(DialectView):
     """No request is accepted without a key, also with DREAMLAYER_ANONYMOUS_API."""
 
     authentication_classes: Any = (DialectKeyAuthentication,)
+
+
+class MissingView(DialectView):
+    """`POST`: 501, for a route of the service that is not built. why: says so."""
+
+    takes_images = True  # so that a large image is answered with the reason
+    why: ClassVar[str] = ""
+
+    def post(self, request: Request, **names: str) -> HttpResponseBase:
+        raise NotBuilt(self.why)
 
 
 class InpaintView(DialectView):

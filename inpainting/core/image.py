@@ -52,6 +52,11 @@ class CanonicalImage:
         view.flags.writeable = False
         object.__setattr__(self, "pixels", view)
 
+    @classmethod
+    def of_mask(cls, mask: Mask) -> CanonicalImage:
+        """Return a mask as an image of mode L."""
+        return cls(mask[:, :, np.newaxis])
+
     @property
     def size(self) -> Size:
         height, width = self.pixels.shape[:2]

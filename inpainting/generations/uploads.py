@@ -56,7 +56,7 @@ def store_mask(
     Raises what `store_upload` raises.
     """
     try:
-        return store_upload(owner, CanonicalImage(mask[:, :, None]), found=found, idempotency=idempotency)
+        return store_upload(owner, CanonicalImage.of_mask(mask), found=found, idempotency=idempotency)
     except (IntegrityError, LimitReached):
         earlier = idempotency.earlier_mask(owner) if idempotency else None
         if earlier is None:

@@ -147,7 +147,7 @@ class GenerationRequest(models.Model):
             undo.pop_all()
         if shared is None:  # the items of a batch wait for too long
             source.keep_decoded(request.image)
-            mask.keep_decoded(CanonicalImage(request.mask[:, :, np.newaxis]))
+            mask.keep_decoded(CanonicalImage.of_mask(request.mask))
             for name, image in images.items():
                 references[name].keep_decoded(image)
         else:

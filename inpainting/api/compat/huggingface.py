@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
-import numpy as np
 from django.core.files.uploadedfile import UploadedFile
 from django.http import HttpResponse
 from django.http.response import HttpResponseBase
@@ -19,19 +18,18 @@ from rest_framework.request import Request
 from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.dialect import (
-    MAX_IGNORED_FIELDS,
     Dialect,
     blank_request,
     build_scaled_request,
     closest_model,
     json_response,
     name_in_path,
-    shown_name,
+    shown_names,
     size_of_model,
 )
 from inpainting.api.errors import RETRY_SECONDS, ApiError
 from inpainting.api.fields import Fields, ImageText, Integer, Range
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import NAMED_IMAGE, NAMED_MASK, SentImage, read_field, read_image
 from inpainting.api.parsers import ImageBytesParser, JsonFormParser, body_of
 from inpainting.api.selecting import respond_with_masks
 from inpainting.api.setting_types import Guidance, Prompt, Seed
@@ -52,7 +50,6 @@ from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 
 NAME = "huggingface"
-ROLES = {name: ImageRole.of(name) for name in ("image", "mask")}
 SERVER_CHOICE = ("auto", "image-to-image", "text-to-image")
 """Names in a path for the model that the server chooses."""
 DEFAULT_SEGMENTER = "saliency"
@@ -95,7 +92,6 @@ class ModelView(InpaintView):
         if model == "image-to-text":
             return respond_with_caption(
                 *(sent_image(request), CaptionStyle.PHOTO, request),
-                role=ROLES["image"],
                 dialect=self.dialect,
                 render=lambda caption: render_caption(caption, request),
             )
@@ -105,7 +101,6 @@ class ModelView(InpaintView):
         selection.check_for(segmenter)
         return respond_with_masks(
             *(segmenter, selection, sent_image(request), request, render_masks),
-            role=ROLES["image"],
             dialect=self.dialect,
         )
 
@@ -156,7 +151,7 @@ class HuggingFace(Dialect):
         return inpaint_request, Submission(
             warnings=(*choices, *warnings),
             sent_fields=tuple(sent) if is_image else ("inputs", *sent),
-            ignored_fields=tuple(map(shown_name, sorted(sent.keys() - read)))[:MAX_IGNORED_FIELDS],
+            ignored_fields=shown_names(sorted(sent.keys() - read)),
             catalog=catalog,
         )
 
@@ -190,9 +185,9 @@ def read_images(
     values: Parameters, settings: PaintSettings, request: Request
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
     """Return the request with its images. White in the mask is repainted; without one the whole image is."""
-    image, mask = read_image(sent_image(request), ROLES["image"], request), None
+    image, mask = read_image(sent_image(request), NAMED_IMAGE, request), None
     if values.mask_image is not None:
-        mask = read_image(SentImage("mask_image", values.mask_image), ROLES["mask"], request)
+        mask = read_field("mask_image", values.mask_image, request, role=NAMED_MASK)
     target = values.target_size
     size = image.image.size if target is None else Size(target.width, target.height)
     return build_scaled_request(image, mask, settings, size)
@@ -207,7 +202,7 @@ def render_caption(caption: Caption, request: Request) -> HttpResponse:
 
 def render_masks(found: Sequence[Candidate]) -> HttpResponse:
     """Return the masks, whose white is selected. A segmenter that does not rate its mask is sure of it."""
-    pngs = [encode_png(CanonicalImage(candidate.mask[:, :, np.newaxis])) for candidate in found]
+    pngs = [encode_png(CanonicalImage.of_mask(candidate.mask)) for candidate in found]
     return json_response(
         [
             {"label": "object", "score": 1.0 if candidate.score is None else candidate.score, "mask": base64_of(png)}

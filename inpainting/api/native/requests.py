@@ -7,7 +7,7 @@ from typing import Any
 
 from rest_framework.request import Request
 
-from inpainting.api.dialect import MAX_IGNORED_FIELDS, shown_name
+from inpainting.api.dialect import shown_names
 from inpainting.api.idempotency import RepeatedRequest
 from inpainting.api.images import IMAGE, read_image
 from inpainting.api.native.bodies import Body, Shape, read_body
@@ -103,7 +103,7 @@ def read(body: Body, request: Request, *, idempotency: Idempotency | None = None
 def ignored_fields(body: Body, known: frozenset[str] = KNOWN_FIELDS) -> tuple[str, ...]:
     """The fields and files that nothing reads, such as those of other services, by the names that answers list."""
     unknown = sorted((body.fields.keys() | body.files.keys()) - known)
-    return tuple(dict.fromkeys(map(shown_name, unknown)))[:MAX_IGNORED_FIELDS]
+    return shown_names(unknown)
 
 
 def parent_in(values: Mapping[str, Any], user: Any) -> Generation | None:

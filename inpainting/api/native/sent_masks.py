@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import numpy as np
 from rest_framework.request import Request
 
 from inpainting.api.images import MASK, SentImage, read_image
@@ -65,4 +64,4 @@ def select_mask(values: Mapping[str, Any], image: CanonicalImage, request: Reque
         best = select_at_once(segmenter, selection, image, request, service=NATIVE).mask
         if not best.any():
             raise InvalidRequest(sentence("No object was found there."), code="mask_empty")
-    return SentMask(DecodedImage(CanonicalImage(best[:, :, np.newaxis]), "PNG"), MaskPolarity.WHITE_REPAINTS)
+    return SentMask(DecodedImage.of_mask(best), MaskPolarity.WHITE_REPAINTS)

@@ -13,7 +13,7 @@ from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
 from inpainting.core.codecs.sniffing import describe, detect_format
 from inpainting.core.geometry import Size
-from inpainting.core.image import CanonicalImage
+from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.sentences import sentence
 
 PARSERS: dict[str, Callable[[bytes, Intake], ParsedFile]] = {
@@ -35,6 +35,11 @@ class DecodedImage:
     image: CanonicalImage
     format: str
     warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of_mask(cls, mask: Mask) -> DecodedImage:
+        """Return a mask that was made here as if it had been sent."""
+        return cls(CanonicalImage.of_mask(mask), "PNG")
 
 
 def decode_image(data: bytes, *, field: str = "image", limits: IntakeLimits = DEFAULT_LIMITS) -> DecodedImage:

@@ -21,7 +21,7 @@ from inpainting.api.compat.automatic1111.translation import SETTINGS_BY_FIELD, P
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.parsers import AnyTypeJsonParser
-from inpainting.api.views import InpaintView
+from inpainting.api.views import InpaintView, MissingView
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation, Status
@@ -58,7 +58,7 @@ class Automatic1111(Dialect):
         missing = {r"^controlnet/detect/?$": NO_DETECTION, r"^sdapi/v1/extra-batch-images/?$": NO_BATCH}
         return [
             *(re_path(path, as_view(**read_json)) for path, as_view in routes.items()),
-            *(re_path(path, views.Missing.as_view(why=why, **read_json)) for path, why in missing.items()),
+            *(re_path(path, MissingView.as_view(why=why, **read_json)) for path, why in missing.items()),
             *(re_path(rf"^{path}/?$", views.Listing.as_view()) for path in views.LISTS),
         ]
 

@@ -9,9 +9,8 @@ from rest_framework.request import Request
 from inpainting.api.compat.automatic1111.body import ExtrasBody, read_body
 from inpainting.api.compat.automatic1111.options import first_found
 from inpainting.api.compat.callers_options import key_prefix
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import read_field
 from inpainting.catalog.lookup import Catalog
-from inpainting.core.codecs import DecodedImage
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import upscale_request
@@ -24,23 +23,17 @@ from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.upscalers.registry import upscalers
 
-ROLE = ImageRole.of("image")
-
 
 def upscaler_names(catalog: Catalog) -> list[str]:
     """Return the names of the upscalers that can be used."""
     return [*upscalers(), *(row.slug for row in catalog.tools(UPSCALING) if row.is_installed)]
 
 
-def read_image_of(body: ExtrasBody, request: Request) -> DecodedImage:
-    return read_image(SentImage("image", body.image), ROLE, request)
-
-
 def read_extras(request: Request) -> tuple[InpaintRequest, Submission]:
     """Read the request. Raises InvalidRequest for an upscaler that is not installed, and for a size that is no larger
     than the image's."""
     body, catalog = read_body(ExtrasBody, request), Catalog()
-    decoded = read_image_of(body, request)
+    decoded = read_field("image", body.image, request)
     image, upscale = decoded.image, Upscale(scale=body.upscaling_resize)
     if body.resize_mode == 1:
         image, upscale = covering(image, body)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from rest_framework.request import Request
 
 from inpainting import families
@@ -26,7 +25,7 @@ from inpainting.api.compat.automatic1111.shapes import fit, mask_of
 from inpainting.api.compat.callers_options import key_prefix
 from inpainting.api.compat.notes import Notes
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, blank_request, shown_name
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.samplers import web_ui_settings
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
@@ -35,7 +34,7 @@ from inpainting.core.adapter_uses import CONTROLS, ControlUse
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.image import CanonicalImage, Mask, Pixels
+from inpainting.core.image import Mask, Pixels
 from inpainting.core.inputs import build_request, prepare_conditioning_images
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -43,7 +42,6 @@ from inpainting.core.resizing import resize
 from inpainting.core.settings_table import RANGES
 from inpainting.generations.submit import Submission
 
-ROLES = {name: ImageRole.of(name) for name in ("image", "mask")}
 FILLS = ("fill", "original", "noise", "nothing")
 """`masked_content` by the numbers of inpainting_fill."""
 CONTROLNET = "alwayson_scripts.controlnet"
@@ -228,11 +226,7 @@ class PaintReading:
 
     def control_images(self) -> dict[str, DecodedImage]:
         names = dict(zip(CONTROLS.images, (image for _, image in self.units), strict=False))
-        return {
-            name: read_image(SentImage(CONTROLNET, image), ROLES["image"], self.request)
-            for name, image in names.items()
-            if image
-        }
+        return {name: read_field(CONTROLNET, image, self.request) for name, image in names.items() if image}
 
     def image_request(self, body: ImageBody, settings: PaintSettings) -> InpaintRequest:
         """Return the request for the first image; without a mask all of it is repainted."""
@@ -240,10 +234,10 @@ class PaintReading:
             raise InvalidRequest("Init image not found", code="init_image_missing", field="init_images")
         if len(body.init_images) > 1:
             self.notes.ignore("init_images", "only its first image was painted.")
-        image = read_image(SentImage("init_images", body.init_images[0]), ROLES["image"], self.request)
+        image = read_field("init_images", body.init_images[0], self.request)
         mask = None
         if body.mask:
-            decoded = read_image(SentImage("mask", body.mask), ROLES["mask"], self.request)
+            decoded = read_field("mask", body.mask, self.request, role=NAMED_MASK)
             self.notes.warnings.extend(decoded.warnings)
             note = masks.scaling_note(decoded.image.size, image.image.size)
             self.notes.warnings.extend([note] if note else [])
@@ -261,7 +255,7 @@ class PaintReading:
             masked_content=FILLS[body.inpainting_fill] if body.mask else None,
             only_masked_padding=padding if body.paints_masked_area_alone else WHOLE_IMAGE,
         )
-        grey = None if mask is None else DecodedImage(CanonicalImage(mask[:, :, np.newaxis]), "PNG")
+        grey = None if mask is None else DecodedImage.of_mask(mask)
         inpaint_request, notes = build_request(
             image, grey, settings, MaskPolarity.WHITE_REPAINTS, self.control_images()
         )

@@ -14,14 +14,13 @@ from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.automatic1111 import samplers
 from inpainting.api.compat.automatic1111.answers import CONTROL, progress
 from inpainting.api.compat.automatic1111.body import ExtrasBody, PictureBody, read_body
-from inpainting.api.compat.automatic1111.extras import ROLE, read_image_of, upscaler_names
+from inpainting.api.compat.automatic1111.extras import upscaler_names
 from inpainting.api.compat.automatic1111.infotext import KEYWORD, read_infotext
 from inpainting.api.compat.automatic1111.options import NAME, options_of, store_options
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.callers_options import key_prefix
 from inpainting.api.dialect import IGNORED_HEADER, json_response, shown_name
-from inpainting.api.errors import NotBuilt
-from inpainting.api.images import SentImage, decode_sent, read_bytes
+from inpainting.api.images import NAMED_IMAGE, SentImage, decode_sent, read_bytes, read_field
 from inpainting.api.parsers import body_of
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.captioning import CaptionStyle
@@ -97,7 +96,7 @@ class ExtraSingleImage(InpaintView):
         body = read_body(ExtrasBody, request)
         if not body.keeps_the_size:
             return super().post(request, **names)
-        image = base64_of(encode_png(read_image_of(body, request).image))
+        image = base64_of(encode_png(read_field("image", body.image, request).image))
         return json_response({"html_info": "", "image": image})
 
 
@@ -107,8 +106,8 @@ class PngInfo(DialectView):
     def post(self, request: Request) -> HttpResponse:
         """The texts of a PNG: the generation parameters, as a text and by their names, and all others."""
         sent = SentImage("image", read_body(PictureBody, request).image)
-        data = read_bytes(sent, ROLE, request)
-        decode_sent(sent, data, ROLE)
+        data = read_bytes(sent, NAMED_IMAGE, request)
+        decode_sent(sent, data, NAMED_IMAGE)
         items = read_png_texts(data)
         info = items.pop(KEYWORD, "")
         return json_response({"info": info, "items": items, "parameters": read_infotext(info) if info else {}})
@@ -126,18 +125,9 @@ class Interrogate(DialectView):
             sent,
             style,
             request,
-            role=ROLE,
             dialect=self.dialect,
             render=lambda caption: json_response({"caption": caption.text}),
         )
-
-
-class Missing(DialectView):
-    takes_images = True  # so that a large image is answered with the reason
-    why: ClassVar[str] = ""
-
-    def post(self, request: Request) -> HttpResponse:
-        raise NotBuilt(self.why)
 
 
 class Nothing(DialectView):

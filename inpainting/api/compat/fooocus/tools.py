@@ -17,7 +17,7 @@ from inpainting.api.compat import fastapi
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.fooocus.body import DescribeBody, DescribeForm, ImageType, MaskBody, MaskModel
 from inpainting.api.dialect import IGNORED_HEADER, json_response
-from inpainting.api.images import ImageRole, SentImage
+from inpainting.api.images import SentImage
 from inpainting.api.parsers import body_of
 from inpainting.api.selecting import respond_with_masks
 from inpainting.api.views import DialectView
@@ -41,7 +41,6 @@ DETECTION_FIELDS = {
     *("dino_prompt_text", "sam_model", "box_threshold", "text_threshold"),
     *("sam_max_detections", "dino_erode_or_dilate", "dino_debug"),
 }
-IMAGE = ImageRole.of("image")
 
 
 class GenerateMask(DialectView):
@@ -59,7 +58,6 @@ class GenerateMask(DialectView):
         sent = SentImage("image", body.image)
         return respond_with_masks(
             *(segmenter, selection, sent, request, lambda found: render(found[0].mask)),
-            role=IMAGE,
             dialect=self.dialect,
         )
 
@@ -123,7 +121,7 @@ class DescribeImage(DialectView):
         """`{"describe": …}`. Both the JSON of the service and the form of its earlier versions are read."""
         sent, image_type = read_description_request(request)
         style = CaptionStyle(image_type.lower())
-        return respond_with_caption(sent, style, request, role=IMAGE, dialect=self.dialect, render=render_caption)
+        return respond_with_caption(sent, style, request, dialect=self.dialect, render=render_caption)
 
 
 def render_caption(caption: Caption) -> HttpResponse:

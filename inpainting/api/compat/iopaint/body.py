@@ -9,7 +9,7 @@ from pydantic import Field
 from rest_framework.request import Request
 
 from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import ImageRole, read_field
 from inpainting.api.setting_types import Guidance, Prompt, Seed
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedImage
@@ -19,7 +19,6 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.settings_table import RANGES
 from inpainting.core.upscaling import DEFAULT_SCALE
 
-ROLES = {name: ImageRole.of(name) for name in ("image", "mask", "file")}
 MARKED_ABOVE = 127
 """Of 255: the lightness above which a pixel of a mask is marked."""
 Name = Annotated[str, Length(200)]
@@ -82,7 +81,7 @@ class PluginModelFields(Fields):
 
 
 def read_sent(field: str, text: str, request: Request) -> DecodedImage:
-    return read_image(SentImage(field, text), ROLES[field], request)
+    return read_field(field, text, request, role=ImageRole.of(field))
 
 
 def marked_pixels(mask: DecodedImage) -> Mask:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from inpainting import families
 from inpainting.api.compat.iopaint.body import InpaintFields, PluginFields, marked_pixels, read_sent
 from inpainting.api.compat.iopaint.models import ENLARGE, chosen_for, chosen_model, is_diffusion
-from inpainting.api.dialect import MAX_IGNORED_FIELDS, shown_name
+from inpainting.api.dialect import shown_names
 from inpainting.api.parsers import body_of
 from inpainting.api.samplers import web_ui_settings
 from inpainting.catalog.lookup import Catalog
@@ -140,7 +140,7 @@ def read_mask(fields: InpaintFields, image: DecodedImage, request: Request) -> D
         part = np.s_[top : max(top, bottom), left : max(left, right)]
         inside[part] = pixels[part]
         pixels = inside
-    return replace(mask, image=CanonicalImage(pixels[:, :, np.newaxis]))
+    return replace(mask, image=CanonicalImage.of_mask(pixels))
 
 
 def ignored_fields(
@@ -163,7 +163,7 @@ def ignored_fields(
         "sd_lcm_lora": fields.sd_lcm_lora and not settings.loras,
         "sd_keep_unmasked_area": not fields.sd_keep_unmasked_area,
     }
-    return tuple(shown_name(name) for name in sent if without_effect.get(name))[:MAX_IGNORED_FIELDS]
+    return shown_names(name for name in sent if without_effect.get(name))
 
 
 def read_enlargement(request: Request) -> tuple[InpaintRequest, Submission]:
@@ -176,6 +176,6 @@ def read_enlargement(request: Request) -> tuple[InpaintRequest, Submission]:
     return upscale_request(image.image, size, settings), Submission(
         engine=UPSCALE.name,
         warnings=image.warnings,
-        ignored_fields=tuple(shown_name(name) for name in sent if name not in ("name", "image", "scale")),
+        ignored_fields=shown_names(name for name in sent if name not in ("name", "image", "scale")),
         catalog=catalog,
     )

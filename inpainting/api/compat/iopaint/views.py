@@ -15,7 +15,6 @@ from accounts.authentication import LocalAuthentication, OwnPageAuthentication
 from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.iopaint import models
 from inpainting.api.compat.iopaint.body import (
-    ROLES,
     MaskFields,
     ModelFields,
     PluginFields,
@@ -27,7 +26,7 @@ from inpainting.api.compat.iopaint.models import BACKGROUND, CLICKS, ENLARGE, MO
 from inpainting.api.compat.iopaint.translation import SAMPLERS
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.dialect import closest_model, json_response
-from inpainting.api.images import SentImage, read_bytes
+from inpainting.api.images import NAMED_IMAGE, ImageRole, SentImage, read_bytes
 from inpainting.api.parsers import body_of, json_object
 from inpainting.api.recent_images import read_recent
 from inpainting.api.selecting import respond_with_masks
@@ -127,7 +126,7 @@ class GenInfo(PageView):
         file = body_of(request).get("file")
         if not isinstance(file, UploadedFile):
             raise InvalidRequest("file must be a file.", code="field_missing", field="file")
-        texts = read_png_texts(read_bytes(SentImage("file", file), ROLES["file"], request))
+        texts = read_png_texts(read_bytes(SentImage("file", file), ImageRole.of("file"), request))
         prompt, _, rest = texts.get("parameters", "").partition("Negative prompt: ")
         found = {"prompt": prompt.strip(), "negative_prompt": rest.partition("\n")[0].strip()}
         return json_response(own_prompts(texts) or found)
@@ -167,7 +166,6 @@ class PluginView(InpaintView, PageView):
         selection.check_for(segmenter)
         return respond_with_masks(
             *(segmenter, selection, SentImage("image", fields.image), request, lambda found: render(found[0].mask)),
-            role=ROLES["image"],
             dialect=self.dialect,
         )
 
@@ -196,7 +194,7 @@ class PluginImage(PluginView):
         sent = SentImage("image", fields.image)
 
         def render(mask: Mask) -> HttpResponse:
-            return png_response(cut_out(read_recent(sent, request, ROLES["image"]).image, mask))
+            return png_response(cut_out(read_recent(sent, request, NAMED_IMAGE).image, mask))
 
         return self.respond(request, fields, Selection(soft_edges=True), render)
 

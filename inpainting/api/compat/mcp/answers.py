@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
@@ -40,7 +39,7 @@ def webp(data: bytes) -> Content:
 
 
 def mask_preview(mask: Mask) -> Content:
-    return webp(reduced_webp(CanonicalImage(mask[:, :, np.newaxis]), "thumbnail"))
+    return webp(reduced_webp(CanonicalImage.of_mask(mask), "thumbnail"))
 
 
 def sides(size: Size) -> dict[str, int]:

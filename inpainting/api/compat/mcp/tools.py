@@ -21,7 +21,6 @@ from inpainting.api.compat.mcp.arguments import ARGUMENTS, schema_of
 from inpainting.api.compat.mcp.call import WAIT_SECONDS, Mcp
 from inpainting.api.compat.mcp.translation import (
     NAME,
-    ROLES,
     found_mask,
     read_request,
     segmenter_for,
@@ -29,7 +28,7 @@ from inpainting.api.compat.mcp.translation import (
 )
 from inpainting.api.compat.mcp.uploads import SECONDS, link_of, upload_address
 from inpainting.api.errors import Conflict
-from inpainting.api.images import SentImage
+from inpainting.api.images import NAMED_IMAGE, SentImage
 from inpainting.api.later_response import LaterResponse, respond_later
 from inpainting.api.recent_images import read_recent
 from inpainting.api.selecting import respond_with_masks
@@ -94,17 +93,15 @@ def select(call: Mcp, request: Request) -> HttpResponseBase:
         about |= answers.sides(Size(mask.shape[1], mask.shape[0]))
         return call.result(answers.text(about), answers.link(about["mask"], "mask.png"), answers.mask_preview(mask))
 
-    role = ROLES["image"]
-    return respond_with_masks(segmenter, selection, sent, request, render, role=role, dialect=call)
+    return respond_with_masks(segmenter, selection, sent, request, render, dialect=call)
 
 
 def describe(call: Mcp, request: Request) -> HttpResponseBase:
     arguments = call.read_arguments(request)
-    read = read_recent(SentImage("image", arguments["image"]), request, ROLES["image"])
+    read = read_recent(SentImage("image", arguments["image"]), request, NAMED_IMAGE)
     size, file = read.image.size, SimpleUploadedFile("image", read.data)  # A URL is not fetched again.
     return respond_with_caption(
         *(SentImage("image", file), CaptionStyle.PHOTO, request),
-        role=ROLES["image"],
         dialect=call,
         render=lambda caption: call.result(
             answers.text({"description": caption.text, "captioner": caption.captioner, **answers.sides(size)})

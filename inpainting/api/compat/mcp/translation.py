@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from rest_framework.request import Request
 
 from inpainting.api.compat.mcp.arguments import GROWN_BY, ROWS
 from inpainting.api.dialect import closest_model
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.selecting import select_at_once
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import build_request, upscale_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import outpaint_from
@@ -30,7 +28,6 @@ from inpainting.segmenters.base import Candidate, Hint, Point, Segmenter, Select
 from inpainting.segmenters.networks.catalog_segmenter import installed
 
 NAME = "mcp"
-ROLES = {name: ImageRole.of(name) for name in ("image", "mask")}
 FINDS_BY_WORDS, MARKED, MAIN_OBJECT = "grounding-dino-tiny", registry.DEFAULT, "saliency"
 """Segmenters: the one by words to install, and those without a model for points and a box, and for the main object."""
 
@@ -40,7 +37,7 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
     sent = {name: value for name, value in sent.items() if (name, value) != ("model", AUTO)}
     catalog, marks = Catalog(), selection_of(sent)
     if tool == "upscale":
-        image = read_image(SentImage("image", sent["image"]), ROLES["image"], request)
+        image = read_field("image", sent["image"], request)
         size = upscale_from(sent).checked_size(image.image, image_limits())
         inpaint_request = upscale_request(image.image, size, PaintSettings(model=sent.get("model")))
         return inpaint_request, Submission(engine=UPSCALE.name, warnings=image.warnings, catalog=catalog)
@@ -55,12 +52,12 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
     elif ("mask" in sent) == bool(marks.hints) or ("mask" in sent and marks.points):
         message = "Mark what is to be repainted: send either mask, or words, or points and box."
         raise InvalidRequest(message, code="field_missing", field="mask")
-    image = read_image(SentImage("image", sent["image"]), ROLES["image"], request)
+    image = read_field("image", sent["image"], request)
     if "mask" in sent:
-        mask = read_image(SentImage("mask", sent["mask"]), ROLES["mask"], request)
+        mask = read_field("mask", sent["mask"], request, role=NAMED_MASK)
     elif outpaint is None:
         best = select_at_once(segmenter_for(marks, sent), marks, image.image, request, service=NAME)
-        mask = DecodedImage(CanonicalImage(found_mask(best)[:, :, np.newaxis]), "PNG")
+        mask = DecodedImage.of_mask(found_mask(best))
     inpaint_request, warnings = build_request(
         *(image, mask, settings, MaskPolarity.WHITE_REPAINTS), outpaint=outpaint, limits=image_limits()
     )

@@ -12,9 +12,8 @@ from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 
 from accounts.models import ApiKey, User
-from inpainting.api.compat.mcp.translation import ROLES
 from inpainting.api.dialect import json_response, origin_of
-from inpainting.api.images import SentImage, read_image
+from inpainting.api.images import read_field
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.parsers import ImageBytesParser, body_of
 from inpainting.api.views import DialectView
@@ -59,7 +58,7 @@ class Upload(DialectView):
         file = body_of(request).get("image")
         if file is None:
             raise InvalidRequest("The body must be an image.", code="field_missing", field="image")
-        image = read_image(SentImage("image", file), ROLES["image"], request).image
+        image = read_field("image", file, request).image
         uploaded = store_upload(request.user, image)
         return json_response({"image": link_of(uploaded, "image", request)}, status=201)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 from rest_framework.request import Request
 
 from inpainting.api.compat.main_object import select_main_object, unpainted_request
@@ -28,5 +27,5 @@ def without_background(
         mask = smooth(mask, SMOOTHED_PIXELS)
     if form.inverse_mask:
         mask = 255 - mask
-    result = CanonicalImage(mask[:, :, np.newaxis]) if form.only_mask else cut_out(sent.image, mask)
+    result = CanonicalImage.of_mask(mask) if form.only_mask else cut_out(sent.image, mask)
     return unpainted_request(sent, result, settings), (*sent.warnings, note)

@@ -21,12 +21,13 @@ from inpainting.api.compat.openai.translation import NAME, read_request
 from inpainting.api.dialect import Dialect, json_response, name_in_path
 from inpainting.api.errors import ApiError
 from inpainting.api.idempotency import RepeatedRequest, body_digest
-from inpainting.api.views import InpaintView
+from inpainting.api.views import InpaintView, MissingView
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import history
 from inpainting.generations.submit import Submission
 from inpainting.models import Generation
 
+NO_VARIATIONS = "Variations are not built; send /v1/images/edits the image, a mask and a prompt."
 RETRY_HEADER = "x-stainless-retry-count"
 """Sent by OpenAI's libraries with every request: how often it was sent before."""
 REPEATED_FOR = timedelta(seconds=60)
@@ -52,7 +53,7 @@ class OpenAI(Dialect):
         paint, places = InpaintView.as_view(), r"(?:openai/)?v1/|openai/(?:deployments/(?P<model>[^/]+)/)?"
         return [
             re_path(rf"^(?:{places})images/(?:edits|generations)/?$", paint),
-            re_path(rf"^(?:{places})images/variations/?$", views.Variations.as_view()),
+            re_path(rf"^(?:{places})images/variations/?$", MissingView.as_view(why=NO_VARIATIONS)),
             re_path(r"^(?:openai/)?v1/models/?$", views.ModelList.as_view()),
             re_path(r"^(?:openai/)?v1/models/(?P<name>[^/]+(?:/[^/]+)?)/?$", views.ModelDetail.as_view()),
         ]

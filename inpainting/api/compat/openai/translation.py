@@ -12,15 +12,14 @@ from rest_framework.request import Request
 from inpainting import families
 from inpainting.api.compat.openai.body import ImageForm, read_parts
 from inpainting.api.dialect import (
-    MAX_IGNORED_FIELDS,
     blank_request,
     build_scaled_request,
     closest_model,
     origin_of,
-    shown_name,
+    shown_names,
     size_of_model,
 )
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import ImageRole, SentImage, read_field
 from inpainting.api.media.links import ending_key
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
@@ -33,7 +32,6 @@ from inpainting.core.settings_table import RANGES
 from inpainting.generations.submit import Submission
 
 NAME = "openai"
-ROLES = {name: ImageRole.of(name) for name in ("image", "mask")}
 OWN_MODELS = re.compile(r"auto|(chat)?gpt-image.*|dall-e-[23]")
 """The service's own models, for which the server chooses one. A model here may have such a name as an alias."""
 GPT_MODELS = re.compile(r"(chat)?gpt-image.*")
@@ -145,7 +143,7 @@ def edit_request(
 def read_sent(field: str, value: Any, request: Request) -> DecodedImage:
     if not isinstance(value, UploadedFile | str):
         raise InvalidRequest(f"{field} must be a file.", field=field)
-    return read_image(SentImage(field, value), ROLES[field], request)
+    return read_field(field, value, request, role=ImageRole.of(field))
 
 
 def ignored_fields(
@@ -160,4 +158,4 @@ def ignored_fields(
         "image": not is_edit and bool(images),
     }
     names = [name for name in fields if name not in known] + [name for name, is_so in without_effect.items() if is_so]
-    return tuple(dict.fromkeys(map(shown_name, names)))[:MAX_IGNORED_FIELDS]
+    return shown_names(names)

@@ -1,4 +1,4 @@
-"""The routes of OpenAI's API beside the painting ones: the list of models, and variations, which do not exist here."""
+"""The routes of OpenAI's API beside the painting ones: the list of models."""
 
 from __future__ import annotations
 
@@ -10,20 +10,12 @@ from rest_framework.request import Request
 from accounts.models import Scope
 from inpainting.api.compat.openai.translation import find_model
 from inpainting.api.dialect import json_response
-from inpainting.api.errors import NotBuilt
 from inpainting.api.views import DialectView
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 
 SERVER_CHOICE = ("auto", "gpt-image-1", "dall-e-2")
 """Names that are listed beside the installed models, for clients that show a list or look for a name in it."""
-
-
-class Variations(DialectView):
-    takes_images = True  # so that a large image is answered with the reason
-
-    def post(self, request: Request, **names: str) -> HttpResponse:
-        raise NotBuilt("Variations are not built; send /v1/images/edits the image, a mask and a prompt.")
 
 
 class ModelList(DialectView):
