@@ -19,6 +19,7 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.mcp import call, uploads
+from inpainting.api.compat.mcp.arguments import ROWS
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Analysis, Generation, Status, UploadedImage
 from inpainting.segmenters import registry
@@ -437,6 +438,39 @@ def test_fill_gives_a_model_the_prompt_and_the_settings(
     assert (sent.prompt, sent.negative_prompt, sent.strength, sent.steps) == ("a rose", "blur", 0.6, 7)
     assert (sent.guidance_scale, sent.seed, sent.mask_grow) == (4, 5, 0)
     assert (said(answer)["engine"], said(answer)["model"]) == ("diffusion", "tiny")
+
+
+SETTINGS: dict[str, Any] = {
+    **{"prompt": "a rose", "negative_prompt": "blur", "denoising_strength": 0.6, "steps": 7, "guidance_scale": 4.0},
+    **{"model": "tiny", "mask_grow": 3, "include_shadow": True, "num_images": 2, "seed": 5, "output_format": "webp"},
+}
+"""A value of each setting that a tool takes, other than its default."""
+
+
+def test_every_setting_of_fill_is_that_of_the_generation(
+    alices_program: Client, photo_text: str, mask_text: str, diffusion_requests: list[InpaintRequest]
+) -> None:
+    content(call_tool(alices_program, "fill", image=photo_text, mask=mask_text, **SETTINGS))
+    settings = Generation.objects.get().requested_settings.settings
+    assert {row.public_name: settings[row.name] for row in ROWS} == SETTINGS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "box"),
+    [
+        ({"outpaint_left": 8}, (104, 64)),
+        ({"outpaint_top": 8}, (96, 72)),
+        ({"outpaint_right": 8}, (104, 64)),
+        ({"outpaint_bottom": 8}, (96, 72)),
+        ({"outpaint_size": "128x80"}, (128, 80)),
+        ({"outpaint_ratio": "2:1"}, (128, 64)),
+    ],
+)
+def test_extend_reads_each_place(
+    alices_program: Client, photo_text: str, arguments: dict[str, Any], box: tuple[int, int]
+) -> None:
+    about = said(call_tool(alices_program, "plan", tool="extend", arguments={"image": photo_text, **arguments}))
+    assert (about["width"], about["height"]) == box
 
 
 def test_fill_takes_several_results_and_a_lossy_format(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
+from dreamlayer_site.server.body_limit import excess_error, takes_images
+from dreamlayer_site.server.refusals import refusal
 from inpainting.core.codecs import decode_image
 from inpainting.generations import submit
 from inpainting.models import Generation, Status, UserLimits
@@ -138,6 +142,15 @@ class DialectContract:
         refused = self.send(program, photo_png, white)
         self.check_error(refused, 429)
         assert int(refused["Retry-After"]) > 0
+
+    def test_a_body_that_is_too_large_is_refused_in_its_shape(
+        self, alices_key: str, photo_png: bytes, white: bytes
+    ) -> None:
+        path = self.send(self.program(alices_key), photo_png, white).request["PATH_INFO"]
+        assert takes_images(path)
+        refused: Any = refusal(excess_error(path, 1), path, origin="")
+        refused.json = partial(json.loads, refused.content)  # as the responses of the test client have it
+        self.check_error(refused, 413)
 
     def test_a_failure_does_not_quote_the_exception(
         self, alices_key: str, photo_png: bytes, white: bytes, monkeypatch: pytest.MonkeyPatch

@@ -56,6 +56,7 @@ TEXT_FIELDS = frozenset(
         *CONDITIONING_IMAGES,
     ]
 )
+CONTROL_IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid control image")
 
 
 class ModelList(APIView):
@@ -209,7 +210,7 @@ class UploadControlImage(AnyBodyView):
 
 
 class FetchPrompt(APIView):
-    """`GET`: a prompt for the front end's buttons for random ones; `?type=negative`: a negative prompt."""
+    """`GET`: a prompt for the front end's buttons for random ones: a negative one unless `?type=positive`."""
 
     required_scope = Scope.READ
 
@@ -219,5 +220,4 @@ class FetchPrompt(APIView):
         return Response({"status": "success", "prompt": prompt})
 
 
-CONTROL_IMAGE = ImageRole(code_prefix="image", error_prefix="Invalid control image")
 FROM_WORDS, EXTRAS = FromWords(), Extras()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from inpainting.api.media.links import UPLOAD
 from inpainting.api.native.bodies import Body
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import Kind
@@ -14,8 +14,6 @@ from inpainting.core.adapter_uses import CONTROLS
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 
-UPLOADED_NAME = re.compile(r"upload-[\w.-]{1,200}\.png", re.ASCII)
-"""The name of a control image that the front end has uploaded."""
 MAX_UNITS = 10
 """The units of `controlnet` that are read; the front end has fewer."""
 
@@ -86,4 +84,4 @@ def usable_units(
             )
         numbers = {"strength": "weight", "start": "guidance_start", "end": "guidance_end"}
         sent = {field: unit[name] for field, name in numbers.items() if unit.get(name) is not None}
-        yield {"slug": slug, **sent}, f"/images/{image}" if UPLOADED_NAME.fullmatch(image) else image
+        yield {"slug": slug, **sent}, f"/images/{image}" if image.startswith(UPLOAD) else image

@@ -6,10 +6,8 @@ from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
-from rest_framework.request import Request
 
 from inpainting.api.fields import Fields, ImageText, Integer, Length, Number, Range
-from inpainting.api.images import ImageRole, read_field
 from inpainting.api.setting_types import Guidance, Prompt, Seed
 from inpainting.core import masks
 from inpainting.core.codecs import DecodedImage
@@ -78,10 +76,6 @@ class ModelFields(Fields):
 class PluginModelFields(Fields):
     plugin_name: Name
     model_name: Name
-
-
-def read_sent(field: str, text: str, request: Request) -> DecodedImage:
-    return read_field(field, text, request, role=ImageRole.of(field))
 
 
 def marked_pixels(mask: DecodedImage) -> Mask:

@@ -10,9 +10,10 @@ import numpy as np
 from rest_framework.request import Request
 
 from inpainting import families
-from inpainting.api.compat.iopaint.body import InpaintFields, PluginFields, marked_pixels, read_sent
+from inpainting.api.compat.iopaint.body import InpaintFields, PluginFields, marked_pixels
 from inpainting.api.compat.iopaint.models import ENLARGE, chosen_for, chosen_model, is_diffusion
 from inpainting.api.dialect import shown_names
+from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.parsers import body_of
 from inpainting.api.samplers import web_ui_settings
 from inpainting.catalog.lookup import Catalog
@@ -65,7 +66,7 @@ def read_request(request: Request) -> tuple[InpaintRequest, Submission]:
         model=chosen.slug if chosen else None,
         **(settings_of_model(fields, row, catalog, extends=extends) if row else {}),
     )
-    image = read_sent("image", fields.image, request)
+    image = read_field("image", fields.image, request)
     if (kind := image.format.lower()) in OUTPUT_FORMATS and kind != PNG:
         settings = replace(settings, output_format=kind, quality=QUALITY)
     if extends:
@@ -127,7 +128,7 @@ def read_mask(fields: InpaintFields, image: DecodedImage, request: Request) -> D
     """Return the mask, white where it repaints; within the croper's frame if there is one."""
     if fields.mask is None:
         raise InvalidRequest("Missing required field: mask", code="field_missing", field="mask")
-    mask = read_sent("mask", fields.mask, request)
+    mask = read_field("mask", fields.mask, request, role=NAMED_MASK)
     if mask.image.size != image.image.size:
         sizes = [decoded.image.pixels.shape[:2] for decoded in (image, mask)]
         message = f"Image size({sizes[0]}) and mask size({sizes[1]}) not match."
@@ -170,7 +171,7 @@ def read_enlargement(request: Request) -> tuple[InpaintRequest, Submission]:
     """Read the request to enlarge an image. Raises InvalidRequest."""
     sent, catalog = body_of(request), Catalog()
     fields = PluginFields.read(sent)
-    image = read_sent("image", fields.image, request)
+    image = read_field("image", fields.image, request)
     size = Upscale(scale=fields.scale).checked_size(image.image, image_limits())
     settings = PaintSettings(model=chosen_for(request, ENLARGE, catalog))
     return upscale_request(image.image, size, settings), Submission(

@@ -14,19 +14,12 @@ from rest_framework.request import Request
 from accounts.authentication import LocalAuthentication, OwnPageAuthentication
 from inpainting.api.authentication import DialectKeyAuthentication
 from inpainting.api.compat.iopaint import models
-from inpainting.api.compat.iopaint.body import (
-    MaskFields,
-    ModelFields,
-    PluginFields,
-    PluginModelFields,
-    marked_pixels,
-    read_sent,
-)
+from inpainting.api.compat.iopaint.body import MaskFields, ModelFields, PluginFields, PluginModelFields, marked_pixels
 from inpainting.api.compat.iopaint.models import BACKGROUND, CLICKS, ENLARGE, MODEL, NAME
 from inpainting.api.compat.iopaint.translation import SAMPLERS
 from inpainting.api.concurrency_limits import computing, limit_segmentations
 from inpainting.api.dialect import closest_model, json_response
-from inpainting.api.images import NAMED_IMAGE, ImageRole, SentImage, read_bytes
+from inpainting.api.images import NAMED_IMAGE, NAMED_MASK, ImageRole, SentImage, read_bytes, read_field
 from inpainting.api.parsers import body_of, json_object
 from inpainting.api.recent_images import read_recent
 from inpainting.api.selecting import respond_with_masks
@@ -149,7 +142,7 @@ class AdjustMask(PageView):
         fields = MaskFields.read(body_of(request))
         pixels = {"expand": fields.kernel_size, "shrink": -fields.kernel_size, "reverse": 0}[fields.operate]
         with limit_segmentations(request.user):
-            decoded = read_sent("mask", fields.mask, request)
+            decoded = read_field("mask", fields.mask, request, role=NAMED_MASK)
             with computing(request.user):
                 mask = masks.grow(marked_pixels(decoded), pixels)
                 return brush_response(255 - mask if fields.operate == "reverse" else mask)
