@@ -104,16 +104,15 @@ class Dialect(ABC):
 
     @abstractmethod
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        """Return the response for a generation: succeeded, and where `renders_failures` failed or cancelled; where
-        `answers_before_the_end` also waiting or running, after `max_wait_seconds` and when the server stops.
+        """Return the response for a generation: succeeded; where `renders_failures` also failed or cancelled; waiting or
+        running, after `max_wait_seconds` and, where `answers_before_the_end`, when the server stops.
 
         The body of the request is empty by then: its images are not kept while the response waits.
         """
 
     def response(self, generation: Generation, request: Request) -> HttpResponseBase:
         """Return the response for a generation: what `render` returns, or the error of one without a result."""
-        is_late = generation.has_ended or not self.answers_before_the_end
-        if is_late and generation.status != Status.SUCCEEDED and not self.renders_failures:
+        if generation.has_ended and generation.status != Status.SUCCEEDED and not self.renders_failures:
             return self.render_error(ending_error(generation))
         return self.render(generation, request)
 

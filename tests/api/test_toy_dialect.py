@@ -28,7 +28,7 @@ from dreamlayer_site.server.body_limit import BodyLimitMiddleware
 from dreamlayer_site.server.refusals import refusal
 from inpainting.api import dialects, error_handlers
 from inpainting.api.dialect import Dialect, blank_request, json_response
-from inpainting.api.errors import ApiError, body_too_large, ending_error
+from inpainting.api.errors import ApiError, body_too_large
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.parsers import JsonObjectParser
 from inpainting.api.views import DialectView, InpaintView
@@ -115,8 +115,6 @@ class Toy(Dialect):
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
         if not generation.has_ended:
             return json_response({"ok": True, "ticket": generation.pk.hex}, status=202)
-        if generation.status != Status.SUCCEEDED:
-            return self.render_error(ending_error(generation))
         images = [base64_of(image) for image in generation.images.all()]
         body = {"ok": True, "pictures": images, "meta": self.meta(generation)}
         return json_response(body, headers=self.meta_headers(generation))
