@@ -104,8 +104,8 @@ class Dialect(ABC):
 
     @abstractmethod
     def render(self, generation: Generation, request: Request) -> HttpResponseBase:
-        """Return the response for a generation: succeeded; where `renders_failures` also failed or cancelled; waiting or
-        running, after `max_wait_seconds` and, where `answers_before_the_end`, when the server stops.
+        """Return the response for a generation: succeeded; where `renders_failures` also failed or cancelled; waiting
+        or running, after `max_wait_seconds` and, where `answers_before_the_end`, when the server stops.
 
         The body of the request is empty by then: its images are not kept while the response waits.
         """

@@ -75,5 +75,5 @@ def load() -> None:
     modules = [module.name for module in pkgutil.iter_modules(compat.__path__, f"{compat.__name__}.")]
     for name in ("inpainting.api.native.dialect", *sorted(modules)):
         dialect = getattr(import_module(name), "DIALECT", None)
-        if dialect is not None:  # `fastapi` and `idempotency` have none
+        if dialect is not None:  # what several dialects share has none
             register(dialect)

@@ -198,7 +198,10 @@ def test_the_history_records_the_service_and_what_it_ignored(
 
 def test_the_answer_names_the_engine_and_the_ignored_fields(body: dict[str, Any]) -> None:
     answer = paint({**body, "words": "a lawn", "colour": "red"})
-    assert answer.json()["meta"] == {"engine": "quick-fill", "model": None, "ignored": ["words", "colour"]}
+    assert answer.json()["meta"] == {
+        **{"engine": "quick-fill", "model": None, "ignored": ["words", "colour"]},
+        "warnings": [],
+    }
     assert (answer["X-DreamLayer-Engine"], answer["X-DreamLayer-Ignored"]) == ("quick-fill", "words, colour")
     assert "X-DreamLayer-Model" not in answer
     assert paint(body).json()["meta"]["ignored"] == []
@@ -221,7 +224,10 @@ def test_the_closest_installed_model_paints(
     fake_diffusion.install_models()
     requests = fake_diffusion.record_requests(monkeypatch)
     answer = paint({**body, "model": "runwayml/stable-diffusion-inpainting"})
-    assert answer.json()["meta"] == {"engine": "diffusion", "model": "tiny", "ignored": []}
+    assert answer.json()["meta"] == {
+        **{"engine": "diffusion", "model": "tiny", "ignored": []},
+        "warnings": [],
+    }
     assert (answer["X-DreamLayer-Engine"], answer["X-DreamLayer-Model"]) == ("diffusion", "tiny")
     assert paint({**body, "model": "sdxl"}).json()["meta"]["model"] is None, "a model of another family"
     assert kind(paint({**body, "model": "none"}), 400) == "model_not_found"
