@@ -19,7 +19,7 @@ PAGES = [
 FILE = re.compile(r"`(?:tests/)?((?:[a-z0-9_]+/)*test_[a-z0-9_]+\.py)`")
 TEST = re.compile(r"`(test_[a-z0-9_]+)`")
 SECURITY = ROOT / "docs/run/security.md"
-FILES = [path.as_posix() for path in (ROOT / "tests").rglob("test_*.py")]
+FILES = [path.as_posix() for path in (ROOT / "tests").rglob("*.py")]  # also the contracts
 
 
 def unknown_tests(page: Path) -> list[str]:

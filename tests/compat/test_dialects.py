@@ -86,7 +86,6 @@ BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 """Paths and bodies with the link to an image or to a mask. sd-inpaint takes files alone."""
-DOCUMENT = (ROOT / "docs/extend/dialects.md").read_text()
 
 
 def test_every_dialect_has_a_class_of_tests() -> None:
@@ -138,10 +137,6 @@ def test_no_field_is_left_out_of_the_tests(fields: type[BaseModel], module: Modu
     assert [name for name in fields.model_fields if not re.search(rf"\b{name}\b", text)] == []
 
 
-def test_the_documented_tests_exist() -> None:
-    files = {path.name: path.read_text() for path in (ROOT / "tests").rglob("*.py")}
-    named = re.findall(r"`(test_\w+\.py)`", DOCUMENT)
-    assert set(named) <= files.keys()
-    assert all(any(f"def {name}(" in text for text in files.values()) for name in re.findall(r"`(test_\w+)`", DOCUMENT))
-    rows = re.findall(r"^\| `([\w-]+)` \|", DOCUMENT, re.MULTILINE)
+def test_every_dialect_has_a_row_in_the_table_of_tests() -> None:
+    rows = re.findall(r"^\| `([\w-]+)` \|", (ROOT / "docs/extend/dialects.md").read_text(), re.MULTILINE)
     assert sorted(rows) == sorted(CONTRACTS)
