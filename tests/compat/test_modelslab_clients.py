@@ -170,6 +170,7 @@ def calls(community: Community, editing: Image_editing, image: str, mask: str) -
         "object_remover": lambda: editing.object_remover(image_editing.ObjectRemovalSchema(**images)),
         "outpainting": lambda: editing.outpainting(image_editing.OutpaintingSchema(prompt="a cat", image=image)),
         "super_resolution": lambda: editing.super_resolution(image_editing.SuperResolutionSchema(init_image=image)),
+        "caption": lambda: editing.caption(image_editing.CaptionSchema(init_image=image)),
     }
 
 
@@ -179,7 +180,8 @@ SIZES = {
     "outpainting": (512, 512),
     "super_resolution": (1536, 1024),
 }
-"""The sizes of the results for `image_host.photo`, of 384x256; the other methods need a model."""
+"""The sizes of the results for `image_host.photo`, of 384x256; the other methods need a model, or describe."""
+NEEDS_MODEL = ("text_to_image", "image_to_image")
 
 
 def test_modelslab_py_sends_what_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,12 +204,15 @@ def test_a_recorded_request_of_modelslab_py_is_answered(name: str, alices_key: s
     texts["mask"] = encoded(image_host.encoded(image_host.mask()))
     recorded = filled(json.loads((ROUTES / f"{name}.json").read_text()), texts)
     answer = post(recorded["path"], recorded["body"], **{"X-Requested-With": "modelslab-py"})
-    if name not in SIZES:
+    if name in NEEDS_MODEL:
         assert "model" in error(answer, 503)
         return
     content = answer.json()
     assert (answer.status_code, content["status"]) == (200, "success"), content
     (link,) = content["output"]
+    if name == "caption":
+        assert link.startswith("a photo")
+        return
     painted = pixels(Client().get(link.removeprefix("http://testserver")).getvalue())
     assert painted.shape[1::-1] == SIZES[name]
     if name == "object_remover":
@@ -227,7 +232,8 @@ def test_modelslab_pys_objects_edit_images(open_site: Installation, open_site_ke
         with Image.open(requests.get(content["output"][0], stream=True, timeout=60).raw) as result:
             assert result.size == size
         assert names_of(editing.fetch(str(content["id"]))["output"]) == names_of(content["output"])
-    for name in made.keys() - SIZES.keys():
+    assert made["caption"]()["output"][0].startswith("a photo")
+    for name in NEEDS_MODEL:
         with pytest.raises(Exception, match=r"status code 503: .*model"):
             made[name]()
 

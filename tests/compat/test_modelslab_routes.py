@@ -20,7 +20,7 @@ from inpainting.core.codecs import decode_image
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.core.resizing import resize
-from inpainting.models import Generation, InferenceModel, UserLimits
+from inpainting.models import Analysis, Generation, InferenceModel, UserLimits
 from inpainting.webhooks import deliver_due
 from inpainting.worker.run import run_waiting
 from tests.compat.modelslab import (
@@ -242,6 +242,25 @@ def test_an_image_without_an_object_becomes_transparent(painted: Call) -> None:
     content, result = painted(CUT_OUT, image=encoded(png(np.full((64, 96, 3), 100, np.uint8))))
     assert not result[:, :, 3].any()
     assert content["meta"]["warnings"][0] == "The segmenter saliency found no object."
+
+
+def test_an_image_is_described(alices_key: str, bob: User, photo_png: bytes) -> None:
+    def describe(**fields: Any) -> Any:
+        return post("/api/v6/image_editing/caption", {"key": alices_key, "init_image": encoded(photo_png), **fields})
+
+    content = describe(length="long", base64=False, webhook="https://example.com/").json()
+    assert (content["status"], content["id"], content["proxy_links"]) == ("success", 0, [])
+    assert content["generationTime"] >= 0
+    (words,) = content["output"]
+    assert "photo" in words
+    assert content["meta"] == {"captioner": "colours", "ignored": ["length", "webhook"]}
+    assert error(describe(init_image=None), 400) == "init_image is required"
+    assert error(describe(init_image="!"), 400).startswith("Invalid init_image: ")
+    assert error(describe(init_image="http://127.0.0.1/a.png"), 400).startswith("Unable to fetch image")
+    assert error(describe(length="endless"), 400).startswith("length: ")
+    assert error(describe(key="wrong"), 401) == "Invalid API key"
+    error(describe(key=ApiKey.issue(bob, scopes=[Scope.READ])[1]), 403)
+    assert not Analysis.objects.exists()
 
 
 def test_an_enlarged_image_is_within_the_limits(call: Call, settings: Settings) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, PlainValidator, ValidationInfo
 from pydantic_core import PydanticCustomError
+from rest_framework.request import Request
 
 from inpainting.api.fields import Fields, ImageText, Integer, Number, Range, StoredText
+from inpainting.api.parsers import body_of
 from inpainting.api.setting_types import Prompt, Seed
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import (
@@ -35,6 +37,11 @@ IP_ADAPTERS = (
 MAX_TRACK_ID_CHARACTERS = 255
 Text = Annotated[StoredText, Field(min_length=1)]
 ModelName = Annotated[Text, Field(max_length=200)]
+
+
+def sent_fields(request: Request) -> dict[str, Any]:
+    """Return the body without empty fields and without the key."""
+    return {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
 
 
 def read_track_id(value: Any) -> str | int | float:
@@ -177,6 +184,11 @@ class BackgroundForm(RequestForm):
     post_process_mask: bool = False
     only_mask: bool = False
     inverse_mask: bool = False
+
+
+class CaptionForm(Fields):
+    init_image: ImageText
+    length: Literal["short", "normal", "long"] = "normal"
 
 
 FORMS: Mapping[str, type[RequestForm]] = {

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from accounts.authentication import key_from_headers
 from inpainting.api.compat.modelslab import views
 from inpainting.api.compat.modelslab.answers import error_body, eta, inline_image, links_of, yes_or_no
-from inpainting.api.compat.modelslab.body import FORMS, NAME, VERSION_7, RequestForm
+from inpainting.api.compat.modelslab.body import FORMS, NAME, VERSION_7, RequestForm, sent_fields
 from inpainting.api.compat.modelslab.translation import RETURNED_LINKS, read_request
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
@@ -60,13 +60,15 @@ class ModelsLab(Dialect):
 
     @property
     def urls(self) -> Sequence[URLPattern]:
-        inpaint, fetch, upload = (
-            view.as_view(parser_classes=(AnyTypeJsonParser,)) for view in (views.Inpaint, views.Fetch, views.UploadView)
+        inpaint, fetch, upload, describe = (
+            view.as_view(parser_classes=(AnyTypeJsonParser,))
+            for view in (views.Inpaint, views.Fetch, views.UploadView, views.Describe)
         )
         routes = {
             **dict.fromkeys(FORMS, inpaint),
             **dict.fromkeys((f"{group}/fetch{number}" for group in GROUPS for number in ("", "/<str:number>")), fetch),
             **dict.fromkeys(("base64_to_url", "image_editing/base64_to_url"), upload),
+            "image_editing/caption": describe,
         }
         newer = {route: view for route, view in routes.items() if route.startswith(("images/inpaint", "images/fetch"))}
         newer |= dict.fromkeys(VERSION_7, inpaint)
@@ -83,10 +85,9 @@ class ModelsLab(Dialect):
         return str(in_body) if in_body else key_from_headers(request) or request.headers.get("key")
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
-        sent = {name: value for name, value in body_of(request).items() if name != "key" and value not in (None, "")}
         route = "/".join(request.path.rstrip("/").split("/")[-2:])
         route = VERSION_7.get(route, route)
-        return read_request(route, sent, request, fetch_until=self.fetch_until(request))
+        return read_request(route, sent_fields(request), request, fetch_until=self.fetch_until(request))
 
     def fetch_until(self, request: Request) -> float | None:
         """Return a time as far away as the response may take; at least MIN_FETCH_SECONDS, since a late response is no

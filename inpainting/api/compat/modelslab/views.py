@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,13 +13,17 @@ from django.utils import timezone
 from rest_framework.request import Request
 
 from accounts.models import Scope
+from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.modelslab.answers import error_body
-from inpainting.api.dialect import json_response, origin_of
+from inpainting.api.compat.modelslab.body import CaptionForm, sent_fields
+from inpainting.api.dialect import json_response, origin_of, shown_names
 from inpainting.api.errors import NOT_FOUND, ending_error
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
+from inpainting.api.later_response import arrival_time
 from inpainting.api.media.links import ending_key, image_link
 from inpainting.api.parsers import body_of
 from inpainting.api.views import InpaintView, KeyedView
+from inpainting.captioning import Caption, CaptionStyle
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history
 from inpainting.generations.uploads import store_upload
@@ -73,3 +78,32 @@ class UploadView(KeyedView):
             "generations", name, uploaded, origin=origin_of(request), key=ending_key(request), hours=hours
         )
         return json_response({"status": "success", "id": uploaded.pk.int >> 75, "output": [link]})  # below 2**53
+
+
+class Describe(KeyedView):
+    """`POST`: the words for `init_image` in `output`. Nothing is stored that could be fetched, so the id is 0."""
+
+    takes_images = True
+
+    def post(self, request: Request) -> HttpResponseBase:
+        sent, arrived_at = sent_fields(request), arrival_time(request)
+        image = SentImage("init_image", CaptionForm.read(sent).init_image)
+        ignored = shown_names(name for name, value in sent.items() if name != "init_image" and value is not False)
+
+        def render(caption: Caption) -> HttpResponseBase:
+            body = {
+                "status": "success",
+                "generationTime": round(time.monotonic() - arrived_at, 2),
+                "id": 0,
+                "output": [caption.text],
+                "proxy_links": list[str](),
+                "meta": {"captioner": caption.captioner, "ignored": ignored},
+            }
+            return json_response(body)
+
+        return respond_with_caption(
+            *(image, CaptionStyle.PHOTO, request),
+            role=ImageRole(code_prefix="image", error_prefix="Invalid init_image"),
+            dialect=self.dialect,
+            render=render,
+        )
