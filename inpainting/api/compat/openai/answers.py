@@ -10,11 +10,13 @@ from uuid import UUID
 
 from channels.db import database_sync_to_async
 from PIL import Image
+from rest_framework.request import Request
 
 from inpainting.api.compat.base64_images import base64_of, preview_image
 from inpainting.api.compat.openai.translation import NAME
+from inpainting.api.dialect import origin_of
 from inpainting.api.errors import NOT_FOUND, STOPPING, ApiError, ending_error
-from inpainting.api.media.links import dated_links
+from inpainting.api.media.links import dated_links, ending_key
 from inpainting.core.codecs import to_rgb8
 from inpainting.media.results import result_bytes
 from inpainting.models import Generation, Status
@@ -59,12 +61,12 @@ def description(generation: Generation) -> dict[str, Any]:
     }
 
 
-def image_bodies(generation: Generation) -> list[dict[str, str]]:
+def image_bodies(generation: Generation, request: Request) -> list[dict[str, str]]:
     """Return each result as base64, or as a link that needs no key and expires."""
-    data = generation.service_data
-    if data["is_inline"]:
+    if generation.service_data["is_inline"]:
         return [{"b64_json": base64_of(result_bytes(image))} for image in generation.images.all()]
-    return [{"url": url} for url in dated_links(generation, origin=data["origin"], key=data["key"]).values()]
+    links = dated_links(generation, origin=origin_of(request), key=ending_key(request))
+    return [{"url": url} for url in links.values()]
 
 
 async def stream(generation: Generation) -> AsyncIterator[bytes]:

@@ -74,7 +74,7 @@ class OpenAI(Dialect):
         body = {
             "created": int(generation.created_at.timestamp()),
             **description(generation),
-            "data": image_bodies(generation),
+            "data": image_bodies(generation, request),
             "usage": NO_USAGE,
             "meta": self.meta(generation),
         }

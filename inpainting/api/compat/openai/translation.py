@@ -15,12 +15,10 @@ from inpainting.api.dialect import (
     blank_request,
     build_scaled_request,
     closest_model,
-    origin_of,
     shown_names,
     size_of_model,
 )
 from inpainting.api.images import ImageRole, SentImage, read_field
-from inpainting.api.media.links import ending_key
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.core.codecs import DecodedImage
@@ -85,8 +83,6 @@ def read_request(
             "background": background,
             "quality": QUALITIES.get(form.quality, form.quality),
             "previews": form.partial_images if form.stream else None,
-            "origin": origin_of(request),
-            "key": ending_key(request),
             "body": digest,
         },
         catalog=catalog,
