@@ -50,7 +50,7 @@ class MaskJob:
         share = masks.coverage(mask)
         if self.polarity is MaskPolarity.BLACK_REPAINTS:
             mask = masks.invert(mask)
-        write_whole(self.out, encode_png(CanonicalImage(mask[:, :, None])))
+        write_whole(self.out, encode_png(CanonicalImage.of_mask(mask)))
         return f"{100 * share:.3g} % selected"
 
 

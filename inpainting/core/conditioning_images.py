@@ -24,7 +24,7 @@ def prepare_control_image(image: CanonicalImage, size: Size) -> CanonicalImage:
 def prepare_region_mask(image: CanonicalImage, size: Size) -> CanonicalImage:
     """Return 8-bit grey of the source image's `size`: 255 inside the region, 0 outside and where it is transparent."""
     mask = masks.normalise(image, polarity=masks.MaskPolarity.WHITE_REPAINTS, size=size)
-    return CanonicalImage(mask[:, :, np.newaxis])
+    return CanonicalImage.of_mask(mask)
 
 
 def prepare_unscaled_image(name: str, image: CanonicalImage) -> CanonicalImage:

@@ -196,7 +196,7 @@ class StoredMask(StoredImage):
     @classmethod
     def from_pixels(cls, owner: Any, pixels: MaskPixels) -> Self:
         """Write the file to storage; the row is not saved yet."""
-        mask, image = cls(owner=owner), CanonicalImage(pixels[:, :, None])
+        mask, image = cls(owner=owner), CanonicalImage.of_mask(pixels)
         mask.write(encode_png(image), image)
         return mask
 

@@ -89,7 +89,7 @@ def store(analysis: Analysis, candidates: Sequence[Candidate], findings: Analysi
     for index, candidate in enumerate(candidates):
         mask = AnalysisMask(analysis=analysis, index=index, score=candidate.score)
         findings.masks.append(mask)
-        image = CanonicalImage(candidate.mask[:, :, None])
+        image = CanonicalImage.of_mask(candidate.mask)
         png = encode_png(image)
         mask.write(png, image)
         if index == 0 and analysis.stores_mask and candidate.mask.any():

@@ -45,7 +45,7 @@ class MaskFormat(StrEnum):
 def encode_mask(mask: Mask, form: str) -> str | dict[str, Any]:
     """The mask in a format. Raises InvalidRequest (`mask_too_complex`) for too many corners or runs."""
     if form == MaskFormat.PNG:
-        return "data:image/png;base64," + base64.b64encode(encode_png(CanonicalImage(mask[:, :, None]))).decode()
+        return "data:image/png;base64," + base64.b64encode(encode_png(CanonicalImage.of_mask(mask))).decode()
     size = list(mask.shape)
     if form == MaskFormat.RLE:
         return {"size": size, "counts": compress_run_lengths(run_lengths(mask))}

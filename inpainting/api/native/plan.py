@@ -118,7 +118,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     """mask: the effective one, white = repaint. window: left, top, right, bottom of the part that the engine gets."""
     plan = plan_submission(request, submission)
     settings, image, window = plan.settings, plan.request.image, plan.window
-    png = encode_png(CanonicalImage(plan.mask[:, :, None]))
+    png = encode_png(CanonicalImage.of_mask(plan.mask))
     painted = int(np.count_nonzero(plan.request.mask))
     work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, plan.network_calls)
     values = {
