@@ -120,11 +120,8 @@ class Interrogate(DialectView):
         """`{"caption": …}`, in words for a photo, or for a drawing with the model `deepdanbooru`."""
         body = read_body(PictureBody, request)
         style = CaptionStyle.ANIME if body.model.startswith("deep") else CaptionStyle.PHOTO
-        sent = SentImage("image", body.image)
         return respond_with_caption(
-            sent,
-            style,
-            request,
+            *(SentImage("image", body.image), style, request),
             dialect=self.dialect,
             render=lambda caption: json_response({"caption": caption.text}),
         )

@@ -27,7 +27,7 @@ from inpainting.api.compat.deep_image.body import (
 from inpainting.api.concurrency_limits import limit_segmentations
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
 from inpainting.api.errors import Busy, api_error
-from inpainting.api.images import ImageRole, SentImage, read_image
+from inpainting.api.images import NAMED_IMAGE, NAMED_MASK, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
@@ -45,9 +45,6 @@ from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.planning import planner
-
-SOURCE = ImageRole.of("image")
-MASK = ImageRole.of("mask")
 
 
 def source_file(request: Request) -> SentImage | None:
@@ -69,9 +66,9 @@ def read_request(
     if webhook_url:  # before the image is read and described, which takes seconds
         webhooks.check_url(webhook_url, field="webhooks.complete")
     read = partial(read_image, request=request, fetch_until=fetch_until)
-    image, mask = read(source, SOURCE), None
+    image, mask = read(source, NAMED_IMAGE), None
     if generate.get("adapter_type") == INPAINTING:
-        mask = read(image_text("ip_image2", generate["ip_image2"]), MASK)
+        mask = read(image_text("ip_image2", generate["ip_image2"]), NAMED_MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
     paint_settings, described = add_description(paint_settings, image.image, values, catalog, request.user)
     size, ignored = requested_size(values, image.image), [*unknown_fields(sent, RequestForm)]
