@@ -66,8 +66,8 @@ def test_the_first_visit_to_the_editor_is_small(browser: Browser, site_with_bund
         page.wait_for_selector("#editor[data-ready]")
         page.wait_for_load_state("networkidle")
         for request in finished:
-            size = request.sizes()
-            sizes.append((size["responseHeadersSize"] + size["responseBodySize"], request.url))
+            parts = request.sizes()
+            sizes.append((parts["responseHeadersSize"] + parts["responseBodySize"], request.url))
     total = sum(size for size, _ in sizes) / 1000
     print(f"\n{len(sizes)} requests, {total:.0f} KB; the largest:")
     for size, url in sorted(sizes, reverse=True)[:8]:

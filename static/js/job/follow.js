@@ -20,8 +20,9 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
  *   outside_mask_changed_pixels: number | null, seam_score: number | null, score: number | null,
  *   digital_source_type: string}} GeneratedImage
  *  url: of the lossless PNG; score: how plausible it is, 0 to 1, higher is better */
+/** @typedef {"Removed" | "Painted" | "Extended" | "Inserted" | "Enlarged"} Verb */
 /** @typedef {{prompt: string, seed: number, engine: string, requested: Record<string, unknown>, ignored: string[],
- *   warnings?: (string | {message: string})[], results: {window?: number[]}[], verb: import("editor/flow/verbs").Verb}} Metadata
+ *   warnings?: (string | {message: string})[], results: {window?: number[]}[], verb: Verb}} Metadata
  *  requested: the settings as they were sent; ignored: those that the engine does not read; verb: what was done to the photo */
 /** @typedef {{id: string, status: string, parent: string | null, created_at: string, seconds: number | null, source: string,
  *   source_name?: string, mask: string, images: GeneratedImage[], error: {message: string} | null, metadata: Metadata,

@@ -3,7 +3,7 @@
 /** @typedef {{generation: string, image: number, hidden: boolean, painted_back: string | null, made_on: string[]}} Step
  *  image: which of its results, from 0; painted_back: the mask where it shows what lies beneath; made_on: the `seen` of what
  *  it was made on */
-/** @typedef {Step & {made_on_hidden: boolean, changes_size: boolean, verb: import("editor/flow/verbs").Verb, status: string, engine: string, prompt: string,
+/** @typedef {Step & {made_on_hidden: boolean, changes_size: boolean, verb: import("job/follow").Verb, status: string, engine: string, prompt: string,
  *   window: number[] | null, width: number, height: number, url: string | null, thumbnail: string | null}} ServedStep
  *  url: null while it is not painted */
 /** @typedef {{id: string | null, revision: number, photo: {url: string, thumbnail: string, name: string},

@@ -2,7 +2,7 @@
 
 import { gettext } from "text"
 
-/** @typedef {"Removed" | "Painted" | "Extended" | "Inserted" | "Enlarged"} Verb */
+/** @typedef {import("job/follow").Verb} Verb */
 
 const ALONE = {
   Removed: gettext("Removed"),
