@@ -272,11 +272,11 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
             field="mask",
         )
     images = request.conditioning_images
-    unread = masks_outside(images, mask) | ignored_images(plan, images)
+    ignored = masks_outside(images, mask) | ignored_images(plan, images)
     notes = [
-        sentence("{name} was not read: {why}.", name=name, why=why) for name, why in unread.items() if name in images
+        sentence("{name} was not read: {why}.", name=name, why=why) for name, why in ignored.items() if name in images
     ]
-    images = {name: image for name, image in images.items() if name not in unread}
+    images = {name: image for name, image in images.items() if name not in ignored}
     if plan.settings.insert_mode == REFERENCE and INSERT.image in images:
         images = as_reference(images)
     elif INSERT.image in images:
@@ -487,8 +487,8 @@ def find_ignored_settings(engine: EngineDeclaration, resolution: Resolution) -> 
     reasons = find_ignored(resolution.settings)
     if (model := resolution.model) is not None:
         family = families.get(model.family)
-        unread = family.ignored_settings | (frozenset() if family.caches_blocks else {"cache"})
-        reasons |= dict.fromkeys(sorted(unread), sentence("{label} models do not read it.", label=family.label))
+        ignored = family.ignored_settings | (frozenset() if family.caches_blocks else {"cache"})
+        reasons |= dict.fromkeys(sorted(ignored), sentence("{label} models do not read it.", label=family.label))
         if model.path is not None and not takes_guidance(model.path, model.family):
             reasons["guidance_scale"] = sentence(
                 "The transformer of {label} was distilled without a guidance scale.", label=model.label

@@ -132,22 +132,22 @@ class Selection:
         sent: set[str] = {*self.hints, *([Hint.POINTS] if self.points else [])}
         if Hint.WORDS not in segmenter.reads:
             sent |= self.detection.changed
-        if unread := sorted(sent - segmenter.reads):
+        if ignored := sorted(sent - segmenter.reads):
             message = (
                 sentence(
                     "The segmenter {name} does not read {hint}; it reads: {read}.",
                     name=segmenter.name,
-                    hint=unread[0],
+                    hint=ignored[0],
                     read=", ".join(sorted(segmenter.reads)),
                 )
                 if segmenter.reads
                 else sentence(
                     "The segmenter {name} does not read {hint}; it takes the image alone.",
                     name=segmenter.name,
-                    hint=unread[0],
+                    hint=ignored[0],
                 )
             )
-            raise InvalidRequest(message, code="field_invalid", field=unread[0])
+            raise InvalidRequest(message, code="field_invalid", field=ignored[0])
         if segmenter.needs and not segmenter.needs & self.hints:
             needed = [hint for hint in Hint if hint in segmenter.needs]
             message = sentence("Mark the object: send {ways}.", ways=either(HOW_TO_MARK[hint] for hint in needed))

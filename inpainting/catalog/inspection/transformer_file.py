@@ -68,7 +68,7 @@ class OtherComponent:
     """Pattern of the names, in lower case, of files of another model with the same tensors."""
     output: str = ""
     """The tensor of a text encoder's last layer, which its file may lack: the outputs of earlier ones are read."""
-    unused: str = ""
+    ignored: str = ""
     """The name there of a tensor that the pipeline does not compute with."""
     tokenizer: str = ""
     """The tokenizer of a text encoder."""
@@ -320,7 +320,7 @@ class TransformerFile(ComponentFile):
 
     def _slice_beside(self, other: OtherComponent) -> TensorSlice:
         """Return the weights of a component in the same file."""
-        names = [name for name in self.header if name.startswith(other.prefix) and name != other.unused]
+        names = [name for name in self.header if name.startswith(other.prefix) and name != other.ignored]
         return TensorSlice(self.path, {name: name.removeprefix(other.prefix) for name in names}, self.header)
 
     def absent_components(self, weights: Collection[str]) -> list[str]:

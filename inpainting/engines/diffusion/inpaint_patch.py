@@ -44,24 +44,24 @@ def apply_patch(unet: Any, path: Path, original_name: OriginalName) -> list[str]
     if unet.config.in_channels != PLAIN_CHANNELS:
         raise ValueError("the inpaint patch is for a UNet that was not trained for inpainting")
     with safe_open(path, "pt") as patch, torch.no_grad():
-        head, unread = patch.get_tensor(HEAD), {*patch.keys()} - {HEAD}
+        head, remaining = patch.get_tensor(HEAD), {*patch.keys()} - {HEAD}
         if len(head) != unet.conv_in.out_channels:
             raise ValueError(f"the inpaint patch is for {len(head)} features, not {unet.conv_in.out_channels}")
         for name, weight in unet.named_parameters():
             path_of_layer, _, kind = name.rpartition(".")
             original, _ = original_name(path_of_layer, unet) or ("", 0)
             key = f"{original}.{kind}"
-            if key not in unread:
+            if key not in remaining:
                 continue
             numbers, least, most = (patch.get_tensor(key + suffix) for suffix in ("", MINIMUM, MAXIMUM))
             if numbers.shape != weight.shape:
                 raise ValueError(f"the inpaint patch has another shape for {key}")
             change = numbers.float() / 255 * (most - least) + least
             weight.copy_(weight.float() + change.to(weight.device))
-            unread -= {key, key + MINIMUM, key + MAXIMUM}
+            remaining -= {key, key + MINIMUM, key + MAXIMUM}
     unet.conv_in = PatchedInput(unet.conv_in, head)
     unet.register_to_config(in_channels=INPAINTING_CHANNELS)
-    names = sorted(name for name in unread if not name.endswith((MINIMUM, MAXIMUM)))
+    names = sorted(name for name in remaining if not name.endswith((MINIMUM, MAXIMUM)))
     if not names:
         return []
     return [f"The inpaint patch changes {len(names)} weights that the UNet does not have ({names[0]}, …)."]

@@ -39,10 +39,10 @@ class RequestPrompts:
 
     @property
     def notes(self) -> list[str]:
-        """Sentences for the metadata. An embedding is unused where it is in none of the prompts."""
-        unused = set.intersection(*(set(prompts.unused) for prompts in self.prompts))
+        """Sentences for the metadata. An embedding is ignored where it is in none of the prompts."""
+        ignored = set.intersection(*(set(prompts.ignored_embeddings) for prompts in self.prompts))
         notes = [note for prompts in self.prompts for note in prompts.notes]
-        return [*dict.fromkeys(notes), *(note for note in self.prompts[0].unused if note in unused)]
+        return [*dict.fromkeys(notes), *(note for note in self.prompts[0].ignored_embeddings if note in ignored)]
 
     def encode(
         self, model: LatentModel, image_prompts: ImagePrompts | None

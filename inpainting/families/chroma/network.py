@@ -42,9 +42,9 @@ class Chroma(ZImage):
     # Tokenise and encode
 
     def _tokenize(self, field: str, prompt: str, notes: list[str]) -> list[int]:
-        tokens, unread = read_by_t5(self.pipeline.tokenizer, field, prompt, MAX_TOKENS)
-        notes += [*ignored_weights(prompt), *unread]
-        return [*tokens[: MAX_TOKENS - 1], tokens[-1]] if unread else tokens
+        tokens, ignored = read_by_t5(self.pipeline.tokenizer, field, prompt, MAX_TOKENS)
+        notes += [*ignored_weights(prompt), *ignored]
+        return [*tokens[: MAX_TOKENS - 1], tokens[-1]] if ignored else tokens
 
     def _encode(self, ids: list[int]) -> torch.Tensor:
         """Return [tokens, features] by T5: of the prompt, which do not attend to the padding, and one of the padding.

@@ -51,7 +51,7 @@ CLIP_L = OtherComponent(
     side=0,
     key="hidden_size",
     prefix="text_encoders.clip_l.transformer.",
-    unused="text_encoders.clip_l.transformer.text_projection.weight",  # FLUX.1 takes the features before it
+    ignored="text_encoders.clip_l.transformer.text_projection.weight",  # FLUX.1 takes the features before it
     tokenizer="tokenizer",
     features="vector_in.in_layer.weight",
 )

@@ -178,8 +178,8 @@ def read_by_t5(tokenizer: Any, field: str, prompt: str, max_tokens: int) -> tupl
     tokens: list[int] = tokenizer(prompt, truncation=False, verbose=False).input_ids
     if len(tokens) <= max_tokens:
         return tokens, []
-    unread = str(tokenizer.decode(tokens[max_tokens - 1 : -1])).strip()
-    return tokens, [too_long(field, max_tokens - 1, unread)]
+    ignored = str(tokenizer.decode(tokens[max_tokens - 1 : -1])).strip()
+    return tokens, [too_long(field, max_tokens - 1, ignored)]
 
 
 class UnmaskedFlux(Flux):

@@ -122,13 +122,15 @@ class StableDiffusion(LatentModel):
             notes += more
         # The same embeddings for every text encoder.
         used = positive[0].embeddings | (negative[0].embeddings if negative else frozenset())
-        unused = tuple(
+        ignored_embeddings = tuple(
             f"The embedding {slug} is not used: “{placeholder(slug)}” is in no prompt that the model reads."
             for slug in settings.embeddings
             if slug not in used
         )
         notes += self._ignored(settings)
-        return ChunkedPrompts(notes=tuple(notes), unused=unused, positive=positive, negative=negative)
+        return ChunkedPrompts(
+            notes=tuple(notes), ignored_embeddings=ignored_embeddings, positive=positive, negative=negative
+        )
 
     def _tokenize(
         self, field: str, prompt: str, vectors: Sequence[EmbeddingVectors]
@@ -139,11 +141,11 @@ class StableDiffusion(LatentModel):
         chunks = [
             split_into_chunks(spans, tokenizer, own) for (tokenizer, _), own in zip(self.encoders, vectors, strict=True)
         ]
-        unread = chunks[0].unread
-        if not unread:
+        ignored = chunks[0].ignored
+        if not ignored:
             return chunks, [*notes]
         tokens = MAX_CHUNKS * (self.encoders[0][0].model_max_length - 2)
-        return chunks, [*notes, too_long(field, tokens, unread)]
+        return chunks, [*notes, too_long(field, tokens, ignored)]
 
     def _ignored(self, settings: PaintSettings) -> Iterator[str]:
         """Yield notes about settings that have no effect."""

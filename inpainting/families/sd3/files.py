@@ -42,7 +42,7 @@ class Sd3File(TransformerFile):
             CLIP_L,
             labels={PARTS: CLIP_L.labels[CONFIGURATIONS]},
             roles={PARTS: CLIP_L.roles[CONFIGURATIONS]},
-            unused="",
+            ignored="",
             features="",
         ),
         "text_encoder_2": OtherComponent(

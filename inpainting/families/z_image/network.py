@@ -74,9 +74,9 @@ class ZImage(FlowModel):
         notes += ignored_weights(prompt)
         tokenizer, count = self.pipeline.tokenizer, self.skipped_tokens + MAX_TOKENS
         ids: list[int] = tokenizer(f"{self.before}{prompt}{self.after}", truncation=False, verbose=False).input_ids
-        unread = str(tokenizer.decode(ids[count:]))
-        if len(unread) > len(self.after):
-            notes.append(too_long(field, MAX_TOKENS, unread.removesuffix(self.after).strip()))
+        ignored = str(tokenizer.decode(ids[count:]))
+        if len(ignored) > len(self.after):
+            notes.append(too_long(field, MAX_TOKENS, ignored.removesuffix(self.after).strip()))
         return ids[:count]
 
     @torch.inference_mode()

@@ -56,15 +56,15 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
     notes, catalog = Notes(body.ineffective_fields()), Catalog()
     settings = read_settings(body, catalog, notes)
     if body.inpaints:
-        unread = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
+        ignored = SIZE_FIELDS + (INPAINT_ONLY_FIELDS if body.outpaint_selections else ("outpaint_distance",))
         request = inpaint_request(body, settings, http_request, notes)
     else:
-        unread = IMAGE_FIELDS
+        ignored = IMAGE_FIELDS
         request = blank_request(text_to_image_size(body, notes), settings)
     request = add_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
     if not (request.conditioning_images and body.inpaints):
-        unread += ("mixing_image_prompt_and_inpaint",)
-    notes.ignored.extend(name for name in unread if body.differs_from_default(name))
+        ignored += ("mixing_image_prompt_and_inpaint",)
+    notes.ignored.extend(name for name in ignored if body.differs_from_default(name))
     return request, Submission(
         warnings=tuple(notes.warnings),
         webhook_url=body.webhook_url or django_settings.FOOOCUS_WEBHOOK_URL,

@@ -71,7 +71,7 @@ class LoraFile:
 
     deltas: Deltas
     """The difference for each layer."""
-    unread: tuple[str, ...]
+    ignored: tuple[str, ...]
     """The names of tensors that the model has no layers for."""
 
 
@@ -91,7 +91,7 @@ class LoadedLoras:
         self._original_name = None if support is None else support.load_original_name()
         self._bytes: OrderedDict[str, int] = OrderedDict()
         self._deltas = DeltaLoras()
-        self._unread: dict[str, tuple[str, ...]] = {}
+        self._ignored: dict[str, tuple[str, ...]] = {}
         self._active: ActiveLoras | None = ()
         self._fused: ActiveLoras = ()
         """The set that was fused last."""
@@ -179,7 +179,7 @@ class LoadedLoras:
             )
         self._bytes_to_fuse.clear()
         self._bytes[lora.name] = self._deltas.load(lora.name, file.deltas)
-        self._unread[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", file.unread))
+        self._ignored[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", file.ignored))
 
     @contextmanager
     def _fitting(self, lora: ActiveLora) -> Iterator[None]:
@@ -196,7 +196,7 @@ class LoadedLoras:
 
     def notes(self, loras: ActiveLoras) -> tuple[str, ...]:
         """Sentences about tensors of these LoRAs that the model has no layers for."""
-        return tuple(note for lora in loras for note in self._unread.get(lora.name, ()))
+        return tuple(note for lora in loras for note in self._ignored.get(lora.name, ()))
 
     def activate(self, loras: ActiveLoras) -> None:
         """Activate these LoRAs, which are loaded, and no others."""
@@ -266,7 +266,7 @@ class LoadedLoras:
 
     def _unload(self, name: str) -> None:
         self._bytes.pop(name, None)
-        self._unread.pop(name, None)
+        self._ignored.pop(name, None)
         self._active = None
         self._deltas.unload(name)
 

@@ -49,13 +49,13 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class PromptChunks:
-    """A prompt as one tokenizer splits it, without start and end tokens. unread: the words after MAX_CHUNKS.
+    """A prompt as one tokenizer splits it, without start and end tokens. ignored: the words after MAX_CHUNKS.
 
     embeddings: slugs of the textual inversions that the prompt names.
     """
 
     tokens: list[list[Token]]
-    unread: str = ""
+    ignored: str = ""
     embeddings: frozenset[str] = frozenset()
 
     @property
@@ -83,8 +83,8 @@ def split_into_chunks(spans: Sequence[Span], tokenizer: Any, vectors: EmbeddingV
             length = next((n for n in range(room, 0, -1) if rest[n - 1].ends_word), room)
         chunks.append(rest[:length])
         rest = rest[length:]
-    unread = tokenizer.decode([token.id for token in rest if token.vector is None]) if rest else ""
-    return PromptChunks(chunks, str(unread).strip(), used)
+    ignored = tokenizer.decode([token.id for token in rest if token.vector is None]) if rest else ""
+    return PromptChunks(chunks, str(ignored).strip(), used)
 
 
 def word_tokens(text: str, weight: float, tokenizer: Any) -> list[Token]:

@@ -12,12 +12,12 @@ import torch
 class TokenizedPrompts:
     """A request's prompts, tokenised once. Each family adds the token ids in its own form.
 
-    notes: sentences for the metadata about words that the model does not read. unused: about embeddings that are in
-    neither prompt.
+    notes: sentences for the metadata about words that the model does not read.
+    ignored_embeddings: sentences about embeddings that are in neither prompt.
     """
 
     notes: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
+    ignored_embeddings: tuple[str, ...] = ()
 
     @property
     def chunk_count(self) -> int:
@@ -29,9 +29,9 @@ class TokenizedPrompts:
         return self
 
 
-def too_long(field: str, tokens: int, unread: str) -> str:
-    """The note about a prompt of more tokens than the model reads. unread: its words after them."""
-    return f"The {field} is longer than the model reads ({tokens} tokens); not read: “{unread[:200]}”."
+def too_long(field: str, tokens: int, ignored: str) -> str:
+    """The note about a prompt of more tokens than the model reads. ignored: its words after them."""
+    return f"The {field} is longer than the model reads ({tokens} tokens); not read: “{ignored[:200]}”."
 
 
 @dataclass(frozen=True, slots=True, eq=False)

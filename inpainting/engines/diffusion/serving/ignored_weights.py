@@ -74,9 +74,9 @@ def scheduler_notes(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[str]:
-    unread = sorted(name for name in json_in(path) if name not in known and not name.startswith("_"))
-    if unread:
-        yield f"{path.relative_to(folder).as_posix()} has values that nothing reads: {join_names(unread)}."
+    ignored = sorted(name for name in json_in(path) if name not in known and not name.startswith("_"))
+    if ignored:
+        yield f"{path.relative_to(folder).as_posix()} has values that nothing reads: {join_names(ignored)}."
 
 
 def parameters(classes: Iterable[Any]) -> set[str]:

@@ -193,7 +193,7 @@ def component_classes(family: ModelFamily) -> dict[str, type[Any]]:
 def read_folder(
     pipeline_class: type[Any], folder: Path, dtype: torch.dtype, family: ModelFamily, *, keeps_float8: bool = False
 ) -> tuple[Any, list[str]]:
-    """Read a pipeline in diffusers' layout, one folder for each component. Also returns notes about unread parts.
+    """Read a pipeline in diffusers' layout, one folder for each component. Also returns notes about ignored parts.
 
     keeps_float8: whether a transformer whose file is in fp8 stays so in memory.
     """
@@ -203,8 +203,8 @@ def read_folder(
         if not (folder / name).is_dir():
             continue
         if (original := component_file_in(folder / name, family.name)) is not None:
-            parts[name], unread = read_component(component_class, original, dtype, keeps_float8=keeps_float8)
-            notes += tensor_notes(name, unread)
+            parts[name], ignored = read_component(component_class, original, dtype, keeps_float8=keeps_float8)
+            notes += tensor_notes(name, ignored)
             continue
         if (foreign := foreign_file_in(folder / name, component_class)) is not None:
             part, loading_info = read_foreign(component_class, foreign, dtype)
@@ -285,7 +285,7 @@ def read_checkpoint(
 ) -> tuple[Any, list[str]]:
     """Read a pipeline from one file in the original layout, with the configuration and tokenizers beside it.
 
-    Also returns notes about unread parts.
+    Also returns notes about ignored parts.
 
     The number of input channels, the prediction type and the end of the noise schedule are those of the file if its
     tensors show them, because the configuration may be that of a plain model.
