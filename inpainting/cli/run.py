@@ -61,6 +61,7 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
                     bar.write(f"{futures[future].image.name}: {line}", file=stderr._out)
                 for report in [] if isinstance(outcome, str) else outcome:
                     bar.write(str(report.out), file=stdout._out)
+                stdout.flush()  # a program that reads the names of a watched folder's results gets each at once
         except KeyboardInterrupt:
             stopped.set()
             executor.shutdown(cancel_futures=True)

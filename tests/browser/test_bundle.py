@@ -59,9 +59,9 @@ def test_the_first_visit_to_the_editor_is_small(browser: Browser, site_with_bund
     context = browser.new_context(base_url=site_with_bundle.url, storage_state=registered.storage_state())
     registered.close()
     sizes: list[tuple[int, str]] = []
+    finished: list[Request] = []
     for page in watched_page(context):
-        finished: list[Request] = []
-        context.on("requestfinished", finished.append)
+        context.on("requestfinished", lambda request: finished.append(request))
         page.goto("/")
         page.wait_for_selector("#editor[data-ready]")
         page.wait_for_load_state("networkidle")

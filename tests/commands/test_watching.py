@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -85,22 +84,17 @@ def test_the_command_paints_what_arrives_until_it_is_interrupted(folder: Path, t
     environment = {**os.environ, "DREAMLAYER_DATA_DIR": str(tmp_path / "data")}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
+        assert process.stdout is not None
         (images / "broken.png").write_bytes(b"no image")
-        shutil.copy(folder / "images/a.png", images / "first.png")
-        wait_for(out / "first.png", process)
-        shutil.copy(folder / "images/a.png", images / "second.png")
-        wait_for(out / "second.png", process)
+        for name in ("first.png", "second.png"):
+            shutil.copy(folder / "images/a.png", images / name)
+            assert process.stdout.readline() == f"{out / name}\n", "names a result as soon as it is there"
         process.send_signal(signal.SIGINT)
-        output, notes = process.communicate(timeout=60)
+        rest, notes = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 0, notes
-    assert output.split() == [str(out / "first.png"), str(out / "second.png")]
+    assert (out / "second.png").exists()
+    assert not rest
     assert notes.count("broken.png: ") == 1
     assert "Stopped; finished results are kept." in notes
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    while not path.exists() and process.poll() is None:
-        time.sleep(0.1)
-    assert path.exists()

@@ -24,6 +24,8 @@ from tests.support import tiny_upscalers as tiny
 from tests.support import upscaler_references
 
 VARIANTS = list(tiny.TRANSFORMERS)
+ROUNDING = 2e-5
+"""The last bits of a product of matrices depend on the processor and on where in memory the weights lie."""
 
 
 def saved(folder: Path, variant: str, weights: Any = None) -> NetworkUpscaler:
@@ -43,7 +45,7 @@ def test_it_computes_what_the_published_code_does(tmp_path: Path, variant: str) 
         expected = references[variant]
     found = enlarged(saved(tmp_path, variant))
     assert found.shape == expected.shape
-    assert np.abs(found - expected).max() < 2e-5
+    assert np.abs(found - expected).max() < ROUNDING
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -51,7 +53,7 @@ def test_tensors_that_the_sizes_tell_are_not_needed_and_not_read(tmp_path: Path,
     plain = enlarged(saved(tmp_path, variant))
     (folder := tmp_path / "more").mkdir()
     weights = {**tiny.transformer(variant), **tiny.computed_tensors(variant)}
-    assert np.array_equal(enlarged(saved(folder, variant, weights)), plain)
+    assert np.abs(enlarged(saved(folder, variant, weights)) - plain).max() < ROUNDING
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -60,7 +62,7 @@ def test_weights_of_16_bits_are_computed_in_32(tmp_path: Path, variant: str) -> 
     (folder := tmp_path / "half").mkdir()
     found = enlarged(saved(folder, variant, half))
     same = {name: tensor.astype(np.float32) for name, tensor in half.items()}
-    assert np.array_equal(found, enlarged(saved(tmp_path, variant, same)))
+    assert np.abs(found - enlarged(saved(tmp_path, variant, same))).max() < ROUNDING
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
