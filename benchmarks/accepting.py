@@ -142,7 +142,7 @@ def waiting(site: Site) -> int:
     return count["queued"] + count["running"]
 
 
-WORKER = "import django; django.setup(); from inpainting.worker.poller import poll_forever; poll_forever()"
+WORKER = "import django; django.setup(); from inpainting.worker.poller import poll_forever; poll_forever(is_woken=bool)"
 
 
 @contextmanager

@@ -40,10 +40,14 @@ from inpainting.net import (
     post_json,
     site_policy,
 )
-from inpainting.worker import watchdog
+from inpainting.worker import own_threads, watchdog
 
 logger = logging.getLogger(__name__)
 
+HOOKS = "hooks"
+"""The queue of webhooks, among those of a process and of the broker."""
+WEBHOOK_WORKERS = 4
+"""More than one, because a slow receiver occupies a worker for up to 15 seconds."""
 DEADLINE_SECONDS = 15.0
 LEASE_SECONDS = 2 * DEADLINE_SECONDS
 """A sender that has recorded no result by then is considered dead."""
@@ -67,6 +71,11 @@ def check_url(url: str, *, field: str) -> None:
             code="url_not_allowed",
             field=field,
         )
+
+
+def deliver_while_idle() -> None:
+    """Send all deliveries that are due, unless WEBHOOK_WORKERS threads of this process do already."""
+    own_threads.run(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)
 
 
 def deliver_due() -> None:

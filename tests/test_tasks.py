@@ -10,9 +10,11 @@ import pytest
 from celery import Task
 from kombu.exceptions import OperationalError
 
+from accounts.models import User
 from dreamlayer_site.celery import app
-from inpainting import tasks
+from inpainting import tasks, webhooks
 from inpainting.engines.base import Queue
+from inpainting.models import WebhookDelivery
 from inpainting.worker import own_threads
 from inpainting.worker.fair_queue import worker_count
 
@@ -77,6 +79,35 @@ def test_every_message_is_sent_to_the_workers_of_other_processes(
     for _ in range(3):
         own_threads.run(Queue.CPU, lambda: tasks.notify_workers(Queue.CPU), at_most=1)
     assert len(sent) == 3
+
+
+def test_a_webhook_that_is_stored_sends_a_message(
+    sent: list[tuple[list[str], str]],
+    alice: User,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: Any,
+) -> None:
+    settings.IS_ALONE = False
+    with django_capture_on_commit_callbacks() as callbacks:
+        WebhookDelivery.create_test(alice, "https://alice.example/")
+    assert sent == [], "not before it is committed"
+    for callback in callbacks:
+        callback()
+    assert sent == [([], "hooks")]
+    looks: list[str] = []
+    monkeypatch.setattr(webhooks, "deliver_due", lambda: looks.append("deliver_due"))
+    tasks.deliver_webhooks()
+    assert looks == ["deliver_due"]
+
+
+def test_a_process_that_is_alone_sends_no_message_of_webhooks(
+    sent: list[tuple[list[str], str]], alice: User, settings: Any, django_capture_on_commit_callbacks: Any
+) -> None:
+    settings.IS_ALONE = True
+    with django_capture_on_commit_callbacks(execute=True):
+        WebhookDelivery.create_test(alice, "https://alice.example/")
+    assert sent == []
 
 
 def test_after_a_failure_no_message_is_sent_for_some_seconds(monkeypatch: pytest.MonkeyPatch) -> None:

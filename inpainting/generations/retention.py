@@ -46,10 +46,19 @@ MAX_DELETED_PER_SWEEP = 50
 """Keeps a sweep short, so that a process that stops need not wait for it."""
 
 
-def sweep_if_due() -> None:
-    """Start a sweep on a thread in the one process that claims it; it is due again until nothing expired is left."""
-    if PeriodicJob.claim(SWEEP, seconds=SWEEP_EVERY_SECONDS):
+def due_sweep() -> QuerySet[PeriodicJob]:
+    """The job of the sweep, if it is due and was added."""
+    return PeriodicJob.due(SWEEP, seconds=SWEEP_EVERY_SECONDS)
+
+
+def sweep_if_due(_count: int = 1) -> bool:
+    """Start a sweep on a thread in the one process that claims it; it is due again until nothing expired is left.
+
+    Whether it is this process.
+    """
+    if claimed := PeriodicJob.claim(SWEEP, seconds=SWEEP_EVERY_SECONDS):
         own_threads.start(SWEEP, sweep_and_release, at_most=1)
+    return claimed
 
 
 def sweep_and_release() -> None:

@@ -51,10 +51,11 @@ def recently_deleted(user: Any) -> QuerySet[Generation]:
     return recent.alias(owner_key=F("owner") + 0).filter(owner_key=user.pk).order_by("-deleted_at")
 
 
-def purge_if_due() -> None:
-    """Start `purge` on a thread in the one process that claims it, if a deletion can no longer be undone."""
-    if hidden_too_long().exists() and PeriodicJob.claim(PURGE, seconds=PURGE_SECONDS):
+def purge_if_due(_count: int = 1) -> bool:
+    """Start `purge` on a thread in the one process that claims it. Whether it is this one."""
+    if claimed := PeriodicJob.claim(PURGE, seconds=PURGE_SECONDS):
         own_threads.start(PURGE, purge, at_most=1)
+    return claimed
 
 
 def purge() -> None:

@@ -21,23 +21,27 @@ class PeriodicJob(models.Model):
     def claim(cls, name: str, *, seconds: float) -> bool:
         """Claim the job for this process alone, for `seconds` or until `release`. False: it is not due.
 
-        One conditional UPDATE, of which several at once succeed once.
+        One conditional UPDATE, of which several at once succeed once. Ask `due` before, where that is often: on SQLite,
+        an UPDATE of no row waits for the write lock, too.
         """
-        # Read first: processes ask once a second, and on SQLite an UPDATE of no row waits for the write lock, too.
-        if cls.objects.filter(name=name, due_at__gt=Now(), due_at__lte=seconds_from_now(2 * seconds)).exists():
-            return False
-        if cls._claim(name, seconds):
+        due = cls.due(name, seconds=seconds)
+        if due.update(due_at=seconds_from_now(seconds)):
             return True
-        PeriodicJob.objects.bulk_create([PeriodicJob(name=name)], ignore_conflicts=True)
-        return cls._claim(name, seconds)
+        cls.add(name)
+        return bool(due.update(due_at=seconds_from_now(seconds)))
 
     @classmethod
-    def _claim(cls, name: str, seconds: float) -> bool:
+    def add(cls, name: str) -> None:
+        """Add the job, which is due at once, unless there is one of the name."""
+        PeriodicJob.objects.bulk_create([PeriodicJob(name=name)], ignore_conflicts=True)
+
+    @classmethod
+    def due(cls, name: str, *, seconds: float) -> models.QuerySet[PeriodicJob]:
+        """Return the job if it is due; no row if it is not, or was never added. seconds: those of its claims."""
         is_due = models.Q(due_at=None) | models.Q(due_at__lte=Now())
         # No claim lasts so long: the clock was set back. Twice, since a claim may wait for another one to commit.
         clock_was_set_back = models.Q(due_at__gt=seconds_from_now(2 * seconds))
-        due = cls.objects.filter(is_due | clock_was_set_back, name=name)
-        return bool(due.update(due_at=seconds_from_now(seconds)))
+        return cls.objects.filter(is_due | clock_was_set_back, name=name)
 
     @classmethod
     def release(cls, name: str) -> None:

@@ -52,8 +52,14 @@ _served: set[Queue] = set()
 
 
 def startable_in(queue: Queue) -> QuerySet[QueuedWork]:
-    """Return what waits in a queue and may start here: nothing while this process is drained."""
-    startable: QuerySet[QueuedWork] = fair_tags.model_in(queue).startable().filter(~Worker.drained_here(), queue=queue)
+    """Return what waits in a queue and may start: nothing while this process is drained."""
+    startable: QuerySet[QueuedWork] = fair_tags.model_in(queue).startable()
+    return startable.filter(~Worker.drained_here(), queue=queue)
+
+
+def startable_here(queue: Queue) -> QuerySet[QueuedWork]:
+    """Return what `startable_in` does, but what this process leaves to others."""
+    startable = startable_in(queue)
     return startable.filter(model__in=_models_for_here(queue)) if membership.leaves_some else startable
 
 

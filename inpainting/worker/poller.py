@@ -1,4 +1,4 @@
-"""The poller: starts work that waits, requeues work with expired leases, beats, and does periodic jobs."""
+"""The poller: beats, starts work that waits, requeues work with expired leases, and starts periodic jobs."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
+from itertools import chain
+from typing import Any
 
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db.models import QuerySet
 
 from inpainting import metrics
 from inpainting.database.fair_tags import queued_models
+from inpainting.database.row_counts import count_each
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status, WebhookDelivery
 from inpainting.networks import interrupted_loads
-from inpainting.webhooks import deliver_due
+from inpainting.webhooks import HOOKS, WEBHOOK_WORKERS, deliver_due
 from inpainting.worker import own_threads, waiters, watchdog
-from inpainting.worker.fair_queue import startable_in, stop_claiming, worker_count
+from inpainting.worker.fair_queue import startable_here, startable_in, stop_claiming, worker_count
 from inpainting.worker.fleet import membership
 from inpainting.worker.run import count_idle, run_waiting
 from inpainting.worker_name import worker_name
@@ -26,13 +31,10 @@ from inpainting.worker_name import worker_name
 logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 1.0
+IDLE_POLL_SECONDS = 5.0
+"""While nothing waits and the broker answers, whose messages tell what comes. A thousand idle workers that poll each
+second are as much work for the database as those that paint."""
 DRAIN_POLL_SECONDS = 0.1
-HOOKS = "hooks"
-"""The queue of webhooks."""
-WEBHOOK_WORKERS = 4
-"""More than one, because a slow receiver occupies a worker for up to 15 seconds."""
-LOOKS = 0.2
-"""Share of the lease: the interval between looks for expired ones."""
 GRACE = 0.25
 """Share of the lease: the time in which a hung process may exit before its work is requeued."""
 
@@ -95,56 +97,95 @@ def release_own() -> None:
     membership.sign_off()
 
 
-def start_poller(*periodic_jobs: Callable[[], None]) -> None:
-    """Start a thread that polls once a second: a wake-up message may be lost, a row is not.
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Work of which the poller counts the rows.
 
-    periodic_jobs: called after each poll, such as `sweep_if_due`. Each starts what it has to do on another thread.
+    rows: limited where they may be many.
+    start: called with the number of rows, if there are any. It starts the work on other threads where it takes long,
+      and returns whether there was any for this process.
     """
-    threading.Thread(target=poll_forever, args=periodic_jobs, name="poller", daemon=True).start()
+
+    rows: QuerySet[Any, Any]
+    start: Callable[[int], bool]
 
 
-def poll_forever(*periodic_jobs: Callable[[], None]) -> None:
-    never, next_look = threading.Event(), 0.0
+Look = Callable[[], Waiting]
+"""Returns one kind of work for each poll, since how much this process may start changes."""
+
+
+def start_poller(*looks: Look, is_woken: Callable[[], bool]) -> None:
+    """Start a thread that polls: a message may be lost, a row is not.
+
+    looks: for other work than that of the queues.
+    is_woken: whether messages reach this process.
+    """
+    threading.Thread(target=poll_forever, args=looks, kwargs={"is_woken": is_woken}, name="poller", daemon=True).start()
+
+
+def poll_forever(*looks: Look, is_woken: Callable[[], bool]) -> None:
+    never, last_poll, found = threading.Event(), 0.0, True
     while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
+        now = time.monotonic()
         try:
             membership.beat_if_due()
-            if time.monotonic() >= next_look:
-                next_look = time.monotonic() + settings.LEASE_SECONDS * LOOKS
-                return_abandoned()
-            poll()
-            if not watchdog.draining.is_set():
-                for start_if_due in periodic_jobs:
-                    start_if_due()
+            if found or not is_woken() or now >= last_poll + IDLE_POLL_SECONDS:
+                last_poll = now
+                found = poll(*looks)
         except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         finally:
             close_old_connections()
 
 
-def return_abandoned() -> None:
-    """Return to the queue what runs under leases that have expired.
+def return_abandoned() -> bool:
+    """Return to the queue what runs under leases that have expired. Whether there was any.
 
     Being abandoned is no attempt: the machine of their worker ended, or its database was away. A process that crashed
     is followed by another of the same parent, which requeues what it ran before the leases expire.
     """
-    for model in queued_models():
-        for work in model.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE):
-            # If this process runs it, it could not renew the lease.
-            if not watchdog.is_running(str(work)) and work.release():
-                metrics.LEASES_RECOVERED.inc()
+    returned = False
+    for work in chain.from_iterable(abandoned()):
+        # If this process runs it, it could not renew the lease.
+        if not watchdog.is_running(str(work)) and work.release():
+            metrics.LEASES_RECOVERED.inc()
+            returned = True
+    return returned
 
 
-def poll() -> None:
-    """Start queued work and due webhooks, unless this process stops."""
-    if not watchdog.draining.is_set():
-        start_waiting_work()
+def abandoned() -> list[QuerySet[Any]]:
+    """What runs under leases that have expired, a query set for each model."""
+    return [model.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE) for model in queued_models()]
 
 
-def start_waiting_work() -> None:
-    """Start what waits in the queues of this process, on threads of its own: no message is needed."""
-    for queue in Queue:
-        for _ in range(startable_in(queue)[: count_idle(queue)].count()):
-            own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
-    if HOOKS in settings.QUEUES and WebhookDelivery.due().exists():
-        own_threads.start(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)
+def poll(*looks: Look) -> bool:
+    """Requeue work with expired leases, and start what is queued, due webhooks and the work of `looks`; nothing while
+    this process stops. Returns whether there was any."""
+    return not watchdog.draining.is_set() and start_waiting_work(*looks)
+
+
+def start_waiting_work(*looks: Look) -> bool:
+    """Start all that `poll` does on threads of this process: no message is needed. One query where nothing waits."""
+    idle = {queue: idle for queue in Queue if (idle := count_idle(queue))}
+    waiting = [Waiting(startable_in(queue)[:most], partial(start_queued, queue)) for queue, most in idle.items()]
+    if HOOKS in settings.QUEUES:
+        waiting.append(Waiting(WebhookDelivery.due().order_by()[:1], start_webhooks))
+    waiting += [Waiting(rows[:1], lambda _count: return_abandoned()) for rows in abandoned()]
+    waiting += [look() for look in looks]
+    counts = count_each([work.rows for work in waiting])
+    started = [work.start(count) for work, count in zip(waiting, counts, strict=True) if count]
+    return any(started)
+
+
+def start_queued(queue: Queue, count: int) -> bool:
+    if membership.leaves_some:
+        count = startable_here(queue)[:count].count()
+    for _ in range(count):
+        own_threads.start(queue, partial(run_waiting, queue), at_most=worker_count(queue))
+    return count > 0
+
+
+def start_webhooks(_count: int) -> bool:
+    own_threads.start(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)
+    return True

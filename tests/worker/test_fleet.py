@@ -22,7 +22,7 @@ from inpainting.models.worker import BEAT_SECONDS, DEAD_SECONDS, REMEMBERED_SECO
 from inpainting.worker import capabilities, fair_queue, fleet
 from inpainting.worker import run as running
 from inpainting.worker.claim_gate import claim_gate
-from inpainting.worker.fair_queue import start_next, startable_in
+from inpainting.worker.fair_queue import start_next, startable_here
 from inpainting.worker.fleet import Membership
 from inpainting.worker.run_time_estimates import QueuePosition, positions, queue_position
 from inpainting.worker_name import WORKER
@@ -102,7 +102,7 @@ def test_work_of_a_model_that_only_another_worker_has_stays_for_that_one(alice: 
     other("b", "lama")
     first, second = add_for(alice, "lama"), add_for(alice, "")
     here.look()
-    assert set(startable_in(Queue.CPU)) == {second}
+    assert set(startable_here(Queue.CPU)) == {second}
     assert [start_next(), start_next()] == [second, None]
     first.refresh_from_db()
     assert (first.status, first.attempts) == (Status.QUEUED, 0)
@@ -487,7 +487,7 @@ def test_a_drained_worker_claims_nothing_until_it_is_resumed(alice: User, here: 
     assert start_next() == running_already
     assert own.drain()
     assert not own.drain()
-    assert (start_next(), startable_in(Queue.CPU).count()) == (None, 0)
+    assert (start_next(), startable_here(Queue.CPU).count()) == (None, 0)
     running_already.refresh_from_db()
     assert running_already.advance(1, 2), "what runs goes on"
     assert own.resume()

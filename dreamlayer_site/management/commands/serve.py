@@ -33,20 +33,24 @@ from dreamlayer_site.server.static_files import build_static_files
 from dreamlayer_site.start_problems import start_problems
 from inpainting.engines.base import Queue
 from inpainting.garbage import freeze_imports
-from inpainting.generations.retention import sweep_if_due
-from inpainting.generations.undoable_delete import purge_if_due
+from inpainting.generations.retention import SWEEP, due_sweep, sweep_if_due
+from inpainting.generations.undoable_delete import hidden_too_long, purge_if_due
+from inpainting.models import PeriodicJob
 from inpainting.moderation import warn_where_unavailable
+from inpainting.webhooks import HOOKS, WEBHOOK_WORKERS
 from inpainting.worker import watchdog
 from inpainting.worker.claim_gate import claim_gate
 from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.fleet import membership
-from inpainting.worker.poller import recover, release_own, start_poller, stop_working
+from inpainting.worker.poller import Waiting, recover, release_own, start_poller, stop_working
 from inpainting.worker.warm_up import start_compiling, start_warming_up
 
 EXIT_SECONDS = 1.5
 """The part of --stop-seconds that is left for the end of the process."""
 RESTART_SECONDS = 5.0
 """The pause before a worker is started again whose connection to the broker has failed."""
+_workers: dict[str, Any] = {}
+"""The Celery worker of each queue of the broker that this process reads."""
 
 
 class Command(BaseCommand):
@@ -128,10 +132,17 @@ def start_working(crashed: Sequence[int] = ()) -> int:
     for queue in Queue:
         if queue.served_with in settings.QUEUES:
             start_workers(queue, worker_count(queue))
+    if HOOKS in settings.QUEUES and not settings.IS_ALONE:
+        start_workers(HOOKS, WEBHOOK_WORKERS)
     # On other databases than SQLite another process may be running the others: if not, their leases expire.
     membership.join({queue: worker_count(queue) for queue in Queue})
     waiting = recover(crashed, is_alone=settings.IS_ALONE and connection.vendor == "sqlite")
-    start_poller(purge_if_due, sweep_if_due)
+    PeriodicJob.add(SWEEP)  # the poller looks for its row
+    start_poller(
+        lambda: Waiting(hidden_too_long()[:1], purge_if_due),
+        lambda: Waiting(due_sweep(), sweep_if_due),
+        is_woken=is_woken,
+    )
     if settings.ROLE == "worker" and Queue.CPU in settings.QUEUES:
         start_compiling()  # containers keep no machine code; elsewhere make leaves it, and an idle site needs less
     if Queue.GPU in settings.QUEUES:
@@ -166,7 +177,12 @@ def addresses_for_others(listener_fd: int) -> list[str]:
     return [f"http://{host}:{port}" for host in settings.ALLOWED_HOSTS if is_address(host) and not is_loopback(host)]
 
 
-def start_workers(queue: Queue, count: int) -> None:
+def is_woken() -> bool:
+    """Whether messages tell this process what other processes store: its workers are connected to the broker."""
+    return not settings.IS_ALONE and all(worker.consumer.connection is not None for worker in _workers.values())
+
+
+def start_workers(queue: str, count: int) -> None:
     """Start a Celery worker on threads of this process, for one queue of the broker.
 
     Each worker has its own Celery app, because all workers of one app consume the queues selected last.
@@ -176,7 +192,7 @@ def start_workers(queue: Queue, count: int) -> None:
     own.config_from_object(app.conf)
 
     def build() -> Any:
-        return own.WorkController(
+        _workers[queue] = own.WorkController(
             pool_cls="threads",
             concurrency=count,
             queues=[queue],
@@ -186,6 +202,7 @@ def start_workers(queue: Queue, count: int) -> None:
             without_heartbeat=True,
             use_eventloop=False,  # kombu has one event loop in a process, and there are several workers
         )
+        return _workers[queue]
 
     def work(worker: Any) -> None:
         worker.start()
