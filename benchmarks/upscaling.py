@@ -3,9 +3,11 @@
     python -m benchmarks.upscaling --weights realesrgan-x2.onnx
     python -m benchmarks.upscaling --tiles swinir.safetensors hat.safetensors
     python -m benchmarks.upscaling --transformers 256 224 192
+    python -m benchmarks.upscaling --ncnn realesrgan-x4plus realesrgan-x4plus-anime
 
 Without --weights: Lanczos alone. With --tiles: what the tiles of these change alone. With --transformers: the memory
 and the time of one tile of these sides alone, for networks with the features of the published ones and random weights.
+With --ncnn: published networks, which `make weights` fetches, beside ncnn, the engine of Upscayl, on the processor.
 Each row is computed in a process of its own, whose peak memory is printed.
 """
 
@@ -15,6 +17,7 @@ import argparse
 import multiprocessing
 import os
 import resource
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -54,13 +57,16 @@ def main() -> None:
     parser.add_argument(
         "--transformers", type=int, nargs="+", metavar="SIDE", help="of a tile, in pixels of the source"
     )
+    parser.add_argument("--ncnn", nargs="+", default=[], metavar="SLUG", help="of a published file")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     for path in options.tiles or ():
         run(context, tiles_beside_the_whole, path)
     for family, side in product(TRANSFORMERS, options.transformers or ()):
         run(context, one_tile_of_a_transformer, family, side)
-    if options.tiles or options.transformers:
+    for slug in options.ncnn:
+        run(context, beside_ncnn, slug)
+    if options.tiles or options.transformers or options.ncnn:
         return
     for size in LANCZOS_SIZES:
         run(context, lanczos_memory, size)
@@ -188,6 +194,43 @@ def beside_the_bare_network(path: Path) -> None:
         ours.append(middle - started)
         bare.append(time.process_time() - middle)
     print(f"{path.name} on 512x512: {np.median(ours):.1f} s, the bare network {np.median(bare):.1f} s")
+
+
+def beside_ncnn(slug: str) -> None:
+    """A part of a photo of 128x128, alternating three times, and the tiles of the network on 512x512."""
+    from inpainting.catalog.inspection.safetensors_header import read_header
+    from inpainting.catalog.inspection.weights_file import weights_family
+    from inpainting.catalog.specs import ModelSpec
+    from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
+    from tests.weights import cache, ncnn_networks, reference
+    from tests.weights.published import PUBLISHED
+
+    sys.path.append(str(reference.folder(reference.NCNN)))
+    image = np.divide(data.astronaut()[30:158, 160:288].transpose(2, 0, 1), 255, dtype=np.float32)
+
+    def published_file(name: str) -> Path:
+        return cache.path_of(PUBLISHED[name])
+
+    reference_network = ncnn_networks.load(slug, published_file)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"{slug}.safetensors"
+        save_file(ncnn_networks.tensors(slug, published_file), path)
+        family = weights_family(read_header(path))
+        network = NetworkUpscaler(ModelSpec(slug=slug, label=slug, family=family, path=path)).loaded
+        ours, theirs, differences = [], [], []
+        for _ in range(3):
+            started = time.process_time()
+            found = network.compute(image[None], lambda: None)[0]
+            middle = time.process_time()
+            expected = ncnn_networks.compute(reference_network, image)
+            ours.append(middle - started)
+            theirs.append(time.process_time() - middle)
+            differences.append(255 * np.abs(found - expected).max())
+        print(
+            f"{slug} on 128x128: {np.median(ours):.2f} s of processor time, ncnn {np.median(theirs):.2f} s, at "
+            f"most {max(differences):.4f} of 255 apart"
+        )
+        tiles_beside_the_whole(path)
 
 
 def tiles_beside_the_whole(path: Path) -> None:

@@ -18,12 +18,15 @@ class WeightsRun:
 
 
 OF_SALIENT_OBJECTS = WeightsRun(date(2026, 11, 24), "tests/weights/test_salient_objects.py")
+OF_NCNN = WeightsRun(date(2026, 11, 29), "tests/weights/test_upscalers.py")
 WEIGHTS_RUNS = {
     "migan": WeightsRun(date(2026, 11, 24), "tests/weights/test_migan.py"),
     "u2net": OF_SALIENT_OBJECTS,
     "u2netp": OF_SALIENT_OBJECTS,
     "u2net_cloth_seg": OF_SALIENT_OBJECTS,
     "isnet-general-use": OF_SALIENT_OBJECTS,
+    "realesrgan-x4plus": OF_NCNN,
+    "realesrgan-x4plus-anime": OF_NCNN,
 }
 """By slug. A model of the same network with other weights has its own."""
 

