@@ -33,17 +33,21 @@ from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import build_request
+from inpainting.core.inputs import NO_IMAGES, build_request, prepare_conditioning_images, upscale_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
 from inpainting.core.sentences import sentence
+from inpainting.core.upscaling import Upscale
 from inpainting.generations.description import all_warnings
 from inpainting.generations.idempotency import Idempotency
 from inpainting.generations.submit import Submission
+from inpainting.image_limits import image_limits
 from inpainting.models import Generation, Status
 
 FIELD_NAME = re.compile(r"[A-Za-z0-9_-]{1,60}")
+NO_NAME = re.compile(r"(?!)")
+"""Matches nothing."""
 MAX_IGNORED_FIELDS = 50
 """Names of ignored fields that a response lists at most."""
 ENGINE_HEADER, MODEL_HEADER, IGNORED_HEADER = "X-DreamLayer-Engine", "X-DreamLayer-Model", "X-DreamLayer-Ignored"
@@ -169,13 +173,24 @@ class Dialect(ABC):
         return {**headers, **({MODEL_HEADER: meta["model"]} if meta["model"] else {})}
 
 
-def closest_model(catalog: Catalog, name: str, *, service: str, field: str, warnings: list[str]) -> str | None:
+def closest_model(
+    catalog: Catalog,
+    name: str,
+    *,
+    service: str,
+    field: str,
+    warnings: list[str],
+    server_choice: re.Pattern[str] = NO_NAME,
+) -> str | None:
     """Return what `Catalog.closest_installed` returns: the slug of an installed model, or None for the server's choice,
     which is added to the warnings.
 
-    field: that held the name, for the warning. Raises InvalidRequest, `model_not_found`, unless COMPAT_ANY_MODEL leaves
-    names that no model has to the server.
+    field: that held the name, for the warning. server_choice: the names that ask for that choice, unless a model here
+    has one of them as an alias. Raises InvalidRequest, `model_not_found`, unless COMPAT_ANY_MODEL leaves names that no
+    model has to the server.
     """
+    if server_choice.fullmatch(name) and not catalog.has_named(name):
+        return None
     try:
         slug = catalog.closest_installed(name)
     except InvalidRequest:
@@ -198,10 +213,23 @@ def size_of_model(row: InferenceModel | None) -> Size:
     return Size(512, 512) if row is None else Size(row.width, row.height)
 
 
-def blank_request(size: Size, settings: PaintSettings) -> InpaintRequest:
-    """Return a request for text-to-image: a grey image, repainted as a whole."""
+def blank_request(
+    size: Size, settings: PaintSettings, conditioning_images: Mapping[str, DecodedImage] = NO_IMAGES
+) -> tuple[InpaintRequest, tuple[str, ...]]:
+    """Return a request for text-to-image, of a grey image that is repainted as a whole, and warnings about the
+    conditioning images."""
     image = CanonicalImage(np.full((size.height, size.width, 3), 127, np.uint8))
-    return InpaintRequest(image, np.full((size.height, size.width), 255, np.uint8), replace(settings, strength=1.0))
+    mask = np.full((size.height, size.width), 255, np.uint8)
+    images, warnings = prepare_conditioning_images(conditioning_images, size)
+    return InpaintRequest(image, mask, replace(settings, strength=1.0), images), tuple(warnings)
+
+
+def enlarging_request(image: CanonicalImage, upscale: Upscale, upscaler: str | None) -> InpaintRequest:
+    """Return the request to enlarge an image. upscaler: its name; None for the server's choice.
+
+    Raises what `Upscale.checked_size` raises.
+    """
+    return upscale_request(image, upscale.checked_size(image, image_limits()), PaintSettings(model=upscaler))
 
 
 def build_scaled_request(
@@ -209,7 +237,7 @@ def build_scaled_request(
     mask: DecodedImage | None,
     settings: PaintSettings,
     size: Size,
-    references: Mapping[str, DecodedImage] | None = None,
+    references: Mapping[str, DecodedImage] = NO_IMAGES,
     *,
     polarity: MaskPolarity = MaskPolarity.WHITE_REPAINTS,
 ) -> tuple[InpaintRequest, tuple[str, ...]]:
@@ -218,7 +246,7 @@ def build_scaled_request(
     A mask of another size is reported in the sizes as sent.
     """
     scaled = replace(source, image=resize(source.image, size))
-    request, warnings = build_request(scaled, mask, settings, polarity, references or {})
+    request, warnings = build_request(scaled, mask, settings, polarity, references)
     if mask is None:
         return request, warnings
     expected = masks.scaling_note(mask.image.size, size)

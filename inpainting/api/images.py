@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import unquote
 
 from django.conf import settings
@@ -112,11 +113,11 @@ MASK = ImageRole(
 )
 
 
-def read_field(
-    field: str, value: UploadedFile | str, request: Request, *, role: ImageRole = NAMED_IMAGE
-) -> DecodedImage:
-    """Read and decode the image of a field; see `read_image`."""
-    return read_image(SentImage(field, value), role, request)
+def read_field(field: str, value: Any, request: Request, *, role: ImageRole = NAMED_IMAGE) -> DecodedImage:
+    """Read and decode the image of a field; see `read_image`. Raises InvalidImage for a value that is neither a file
+    nor a text."""
+    sent = SentImage(field, value if isinstance(value, UploadedFile | str) else "")
+    return read_image(sent, role, request)
 
 
 def read_image(sent: SentImage, role: ImageRole, request: Request, *, fetch_until: float | None = None) -> DecodedImage:

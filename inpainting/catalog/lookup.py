@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TypeVar
+
+from django.utils.text import slugify
 
 from inpainting import families
 from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
@@ -16,6 +20,10 @@ from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
 from inpainting.database.compiled_query import CompiledQuery
 from inpainting.families.declaration import PREPROCESSING, UPSCALING
+
+T = TypeVar("T")
+HASH = re.compile(r" \[[0-9a-f]{6,64}\]$")
+ENDING = re.compile(r"\.(safetensors|ckpt|pt|pth|bin)$")
 
 
 class Catalog:
@@ -60,6 +68,10 @@ class Catalog:
         """The models that paint nothing, installed or not. use: one of `families.declaration.TOOLS`."""
         names = families.names(engine=use)
         return [row for row in self._rows if row.kind == Kind.CHECKPOINT and row.family in names]
+
+    def installed_tools(self, use: str) -> list[str]:
+        """The slugs of those that are installed."""
+        return [row.slug for row in self.tools(use) if row.is_installed]
 
     def find_tool(self, name: str, use: str) -> InferenceModel | None:
         """The model of that name for a use, installed or not; None where there is none."""
@@ -130,6 +142,14 @@ class Catalog:
                 field="model",
             )
         return matching[0]
+
+    def has_named(self, name: str) -> bool:
+        """Whether a checkpoint has that slug or alias, installed or not."""
+        return bool(filter_by_name(self.checkpoints, name))
+
+    def chosen_row(self, slug: str | None) -> InferenceModel | None:
+        """Return the checkpoint of a slug that a lookup returned; the default one for None."""
+        return self.find_row(slug) if slug else self.default()
 
     def closest_installed(self, name: str) -> str | None:
         """Return the slug of the checkpoint of that name, or of the first installed one of its family, or None.
@@ -226,6 +246,26 @@ _installed_checkpoints = CompiledQuery(
     lambda: InferenceModel.objects.filter(enabled=True, kind=Kind.CHECKPOINT, state=ModelState.INSTALLED)
 )
 _enabled_loras = CompiledQuery(lambda: Lora.objects.filter(enabled=True))
+
+
+def spellings(name: str) -> list[str]:
+    """Return a name as sent; as web UIs show the file of a model, without its folder, hash and ending; and that as a
+    slug."""
+    without_hash = HASH.sub("", name)
+    stem = ENDING.sub("", without_hash.replace("\\", "/").rpartition("/")[2])
+    return list(dict.fromkeys([name, without_hash, stem, slugify(stem)]))
+
+
+def first_found(name: str, find: Callable[[str], T]) -> T:
+    """Return what is found by the first spelling of a name that finds something. Raises the error of the name as it
+    is, or that which says how to install what it names."""
+    errors: list[InvalidRequest] = []
+    for each in spellings(name):
+        try:
+            return find(each)
+        except InvalidRequest as error:
+            errors.append(error)
+    raise next((error for error in errors if error.code == "model_unavailable"), errors[0])
 
 
 def filter_by_name(rows: list[InferenceModel], name: str) -> list[InferenceModel]:

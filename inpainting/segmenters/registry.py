@@ -11,11 +11,13 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 from inpainting.families.declaration import SEGMENTATION
-from inpainting.segmenters.base import Segmenter
+from inpainting.segmenters.base import Hint, Segmenter
 from inpainting.segmenters.networks.catalog_segmenter import CatalogSegmenter, installed
 
 NO_SEGMENTERS = {"base", "geodesic", "networks", "registry", "soft_edges", "walker"}
 DEFAULT = "grabcut"
+MAIN_OBJECT = "saliency"
+"""The segmenter of the main object that needs no model."""
 
 
 @cache
@@ -29,6 +31,13 @@ def segmenters() -> dict[str, Segmenter]:
 def usable() -> list[Segmenter]:
     """Those that need no model, and the models that are installed."""
     return [*segmenters().values(), *installed(Catalog())]
+
+
+def fitting(hints: frozenset[Hint], catalog: Catalog) -> list[Segmenter]:
+    """The usable ones that read these hints, models first; without hints those that find the main object."""
+    without_model = sorted(segmenters().values(), key=lambda segmenter: segmenter.name != DEFAULT)
+    known: list[Segmenter] = [*installed(catalog), *without_model]
+    return [each for each in known if hints <= each.reads and bool(hints) == bool(each.needs)]
 
 
 def find(name: str) -> Segmenter:

@@ -92,7 +92,7 @@ class Toy(Dialect):
         settings = PaintSettings(prompt=str(body.get("words", "")), seed=7, model=model)
         inpaint_request, warnings = build_request(photo, hole, settings, MaskPolarity.WHITE_REPAINTS)
         if "text_to_image" in body:
-            inpaint_request = blank_request(Size(24, 16), settings)
+            inpaint_request, warnings = blank_request(Size(24, 16), settings)
         return inpaint_request, Submission(
             engine=body.get("engine", "auto"),
             sent_fields=tuple(body),
@@ -245,7 +245,7 @@ def test_where_diffusion_is_required_it_paints_without_falling_back(
 
 
 def test_text_to_image_repaints_a_blank_image() -> None:
-    request = blank_request(Size(24, 16), PaintSettings(prompt="a lawn", strength=0.3))
+    request, _ = blank_request(Size(24, 16), PaintSettings(prompt="a lawn", strength=0.3))
     assert (request.image.size, request.mask.min(), request.settings.strength) == (Size(24, 16), 255, 1.0)
 
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from inpainting.api.compat.automatic1111.body import ExtrasBody, ImageBody
-from inpainting.api.compat.automatic1111.samplers import ALIASES, find_sampler
-from inpainting.api.samplers import WEB_UI_SCHEDULERS
+from inpainting.api.samplers import AUTOMATIC1111_SAMPLERS, WEB_UI_SAMPLERS, find_sampler
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.models import Generation
@@ -181,12 +180,12 @@ def test_an_embedding_is_used_where_a_word_names_it(
     assert list(alices_program.get("/sdapi/v1/embeddings").json()["loaded"]) == ["cat"]
 
 
-@pytest.mark.parametrize("name", ALIASES)
+@pytest.mark.parametrize("name", AUTOMATIC1111_SAMPLERS)
 def test_every_listed_sampler_is_used(
     alices_program: Client, engine: list[InpaintRequest], body: dict[str, Any], name: str
 ) -> None:
     answer = painted(post(alices_program, IMG2IMG, {**body, "sampler_name": name}))
-    assert (engine[0].settings.scheduler, answer["info"]["sampler_name"]) == (WEB_UI_SCHEDULERS[name], name)
+    assert (engine[0].settings.scheduler, answer["info"]["sampler_name"]) == (WEB_UI_SAMPLERS[name].scheduler, name)
 
 
 def test_samplers_are_found_by_their_names() -> None:

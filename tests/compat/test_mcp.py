@@ -20,6 +20,7 @@ from pytest_django import Settings
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.mcp import call, uploads
 from inpainting.api.compat.mcp.arguments import ROWS
+from inpainting.api.compat.mcp.translation import segmenter_for
 from inpainting.core.request import InpaintRequest
 from inpainting.models import Analysis, Generation, Status, UploadedImage
 from inpainting.segmenters import registry
@@ -605,11 +606,9 @@ def test_words_select_and_erase_in_one_call(
 
 
 def test_an_installed_model_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
-    from inpainting.api.compat.mcp import translation
-
-    monkeypatch.setattr(translation, "installed", lambda catalog: [Loaded()])
+    monkeypatch.setattr(registry, "installed", lambda catalog: [Loaded()])
     monkeypatch.setattr(registry, "find", lambda name: Loaded() if name == "by-words" else pytest.fail(name))
-    assert translation.segmenter_for(Selection(words="a"), {}).name == "by-words"
+    assert segmenter_for(Selection(words="a"), {}).name == "by-words"
 
 
 # Results that take longer

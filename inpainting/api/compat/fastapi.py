@@ -115,6 +115,12 @@ def render_error(error: ApiError) -> HttpResponse:
     return json_response(body, status=error.status, headers=error.headers)
 
 
+def render_http_exception(error: ApiError, *, kind: str = "HTTPException") -> HttpResponse:
+    """Return an error as the middleware of AUTOMATIC1111 and IOPaint answers it; `errors` is what clients show."""
+    body = {"error": kind, "detail": error.message, "body": "", "errors": error.message}
+    return json_response(body, status=error.status, headers=error.headers)
+
+
 def describe_malformed_json(error: ValueError) -> dict[str, Any]:
     """Return the entry for a body that cannot be read, also for one that is no object or holds NaN."""
     position, reason = (error.pos, error.msg) if isinstance(error, json.JSONDecodeError) else (0, str(error))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar
 
 from django.core.files.uploadedfile import UploadedFile
@@ -50,9 +51,10 @@ from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Selection
 
 NAME = "huggingface"
-SERVER_CHOICE = ("auto", "image-to-image", "text-to-image")
+SERVER_CHOICE = re.compile("auto|image-to-image|text-to-image")
 """Names in a path for the model that the server chooses."""
-DEFAULT_SEGMENTER = "saliency"
+find_model = partial(closest_model, service=NAME, field="model", server_choice=SERVER_CHOICE)
+DEFAULT_SEGMENTER = {"image-segmentation": registry.MAIN_OBJECT}
 BASE64_IMAGE = re.compile(r"(?:data:[^,]{0,200};base64,)?[A-Za-z0-9+/]{64,}={0,2}")
 """An image in `inputs`. Words have spaces or other characters; the least image has more than 64 characters."""
 FIELDS_OF_IMAGES = {"prompt", "mask_image", "target_size", "strength"}
@@ -90,18 +92,15 @@ class ModelView(InpaintView):
     def post(self, request: Request, **names: str) -> HttpResponseBase:
         model = names["model"]
         if model == "image-to-text":
-            return respond_with_caption(
-                *(sent_image(request), CaptionStyle.PHOTO, request),
-                dialect=self.dialect,
-                render=lambda caption: render_caption(caption, request),
-            )
-        if model != "image-segmentation" and Catalog().find_tool(model, SEGMENTATION) is None:
+            render = partial(render_caption, request=request)
+            sent = sent_image(request)
+            return respond_with_caption(sent, CaptionStyle.PHOTO, request, dialect=self.dialect, render=render)
+        if model not in DEFAULT_SEGMENTER and Catalog().find_tool(model, SEGMENTATION) is None:
             return super().post(request)
-        segmenter, selection = registry.find(DEFAULT_SEGMENTER if model == "image-segmentation" else model), Selection()
-        selection.check_for(segmenter)
+        segmenter, main_object = registry.find(DEFAULT_SEGMENTER.get(model, model)), Selection()
+        main_object.check_for(segmenter)
         return respond_with_masks(
-            *(segmenter, selection, sent_image(request), request, render_masks),
-            dialect=self.dialect,
+            *(segmenter, main_object, sent_image(request), request, render_masks), dialect=self.dialect
         )
 
 
@@ -123,11 +122,8 @@ class HuggingFace(Dialect):
 
     def parse(self, request: Request) -> tuple[InpaintRequest, Submission]:
         body, catalog = body_of(request), Catalog()
-        sent, inputs = read_parameters(body), body.get("inputs")
-        values, name = Parameters.read(sent), str(name_in_path(request, "model"))
-        if not isinstance(inputs, UploadedFile | str):
-            raise InvalidRequest("inputs must be an image or words.", field="inputs")
-        choices: list[str] = []
+        sent, inputs = read_parameters(body), sent_image(request).value
+        values, choices = Parameters.read(sent), list[str]()
         is_image = isinstance(inputs, UploadedFile) or bool(BASE64_IMAGE.fullmatch(inputs))
         settings = PaintSettings(
             prompt=values.prompt if is_image else Parameters.read({"prompt": inputs}).prompt,
@@ -136,17 +132,14 @@ class HuggingFace(Dialect):
             guidance_scale=values.guidance_scale,
             strength=values.strength,
             seed=values.seed,
-            model=None
-            if name in SERVER_CHOICE
-            else closest_model(catalog, name, service=NAME, field="model", warnings=choices),
+            model=find_model(catalog, str(name_in_path(request, "model")), warnings=choices),
         )
         if is_image:
             inpaint_request, warnings = read_images(values, settings, request)
         else:
-            row = catalog.find_row(settings.model) if settings.model else catalog.default()
-            size = size_of_model(row)
-            size = Size(values.width or size.width, values.height or size.height)
-            inpaint_request, warnings = blank_request(size, settings), ()
+            own = size_of_model(catalog.chosen_row(settings.model))
+            size = Size(values.width or own.width, values.height or own.height)
+            inpaint_request, warnings = blank_request(size, settings)
         read = Parameters.model_fields.keys() - ({"width", "height"} if is_image else FIELDS_OF_IMAGES)
         return inpaint_request, Submission(
             warnings=(*choices, *warnings),
@@ -174,10 +167,10 @@ def read_parameters(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def sent_image(request: Request) -> SentImage:
-    """Return the image of a request: a whole body, or base64. Raises InvalidRequest."""
+    """Return the image of a request, a whole body or base64, or the words in its place. Raises InvalidRequest."""
     inputs = body_of(request).get("inputs")
     if not isinstance(inputs, UploadedFile | str) or not inputs:
-        raise InvalidRequest("inputs is missing: send an image.", code="field_missing", field="inputs")
+        raise InvalidRequest("inputs must be an image or words.", code="field_missing", field="inputs")
     return SentImage("inputs", inputs)
 
 

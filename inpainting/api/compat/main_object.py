@@ -17,9 +17,8 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.image_limits import image_limits
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Selection
-from inpainting.segmenters.networks.catalog_segmenter import installed
 
-BUILT_IN, OF_PEOPLE = "saliency", "u2net_human_seg"
+OF_PEOPLE = "u2net_human_seg"
 
 
 def select_main_object(
@@ -30,10 +29,8 @@ def select_main_object(
 
     is_person: the model for people is preferred. Raises what `select_at_once` raises.
     """
-    usable = [found for found in installed(Catalog()) if not found.needs]
-    if is_person:
-        usable.sort(key=lambda found: found.name != OF_PEOPLE)
-    segmenter = usable[0] if usable else registry.find(BUILT_IN)
+    usable = registry.fitting(frozenset(), Catalog())
+    segmenter = next((each for each in usable if is_person and each.name == OF_PEOPLE), usable[0])
     found = select_at_once(segmenter, Selection(soft_edges=soft_edges), image, request, service=service)
     return found.mask, segmenter.name
 

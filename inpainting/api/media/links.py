@@ -31,15 +31,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 from inpainting.generations import history
 from inpainting.generations.uploads import find_mask
-from inpainting.models import (
-    DraftImage,
-    GeneratedImage,
-    Generation,
-    Mask,
-    ReferenceImage,
-    SourceImage,
-    UploadedImage,
-)
+from inpainting.models import DraftImage, GeneratedImage, Generation, Mask, ReferenceImage, SourceImage, UploadedImage
 
 # The parts are separated by a dot, since these links end as file names, which must not contain a colon on every system.
 SIGNER = signing.TimestampSigner(salt="dreamlayer.public-image", sep=".")

@@ -8,12 +8,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from inpainting.accounting.limits import spent, stored_bytes
-from inpainting.api.native.schemas.catalog import (
-    EngineDocument,
-    EnginesDocument,
-    ModelsDocument,
-    UsageDocument,
-)
+from inpainting.api.native.schemas.catalog import EngineDocument, EnginesDocument, ModelsDocument, UsageDocument
 from inpainting.api.openapi import documented
 from inpainting.catalog.lookup import Catalog
 from inpainting.engines import registry

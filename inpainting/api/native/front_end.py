@@ -37,7 +37,6 @@ from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import FORMATS_BY_EXTENSION
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.inputs import prepare_conditioning_images
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import sentence
 from inpainting.engines import registry
@@ -117,9 +116,9 @@ class FromWords(NativeApi):
         settings = settings_from(sizeless(values), catalog)
         own = size_of_model(catalog.requested_row(settings.model) or catalog.default())
         size = Size(values.get("width", own.width), values.get("height", own.height))
-        images, notes = prepare_conditioning_images(conditioning_images_in(body, request), size)
+        inpaint_request, notes = blank_request(size, settings, conditioning_images_in(body, request))
         engine = values.get("engine", registry.AUTO)
-        return replace(blank_request(size, settings), conditioning_images=images), Submission(
+        return inpaint_request, Submission(
             engine=DIFFUSION.name if engine == registry.AUTO else engine,
             warnings=(*about_adapters, *warnings, *notes),
             webhook_url=values.get("webhook_url", ""),

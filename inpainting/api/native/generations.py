@@ -19,12 +19,7 @@ from inpainting.api.native.fields import ChangesForm, check_fields, remove_empty
 from inpainting.api.native.pagination import read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.bodies import CHANGES
-from inpainting.api.native.schemas.generations import (
-    GenerationDocument,
-    PageDocument,
-    Pending,
-    WholeGenerationDocument,
-)
+from inpainting.api.native.schemas.generations import GenerationDocument, PageDocument, Pending, WholeGenerationDocument
 from inpainting.api.native.search import Search, is_everything, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView

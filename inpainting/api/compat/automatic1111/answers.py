@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from inpainting.api.compat.automatic1111.infotext import KEYWORD, write_infotext
-from inpainting.api.compat.automatic1111.samplers import sampler_of
 from inpainting.api.compat.base64_images import base64_of, preview_as_png
+from inpainting.api.compat.control import CONTROL
+from inpainting.api.samplers import sampler_of
 from inpainting.core.codecs import replace_png_texts
 from inpainting.core.codecs.formats import PNG
+from inpainting.core.codecs.infotext import KEYWORD, write_infotext
 from inpainting.media.results import result_bytes
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event
 from inpainting.realtime.events import last_preview
-
-CONTROL = "control"
-"""The entry of a generation's service_data for the request that ended it: `interrupt` or `skip`."""
 
 
 def painted(generation: Generation, meta: dict[str, Any]) -> dict[str, Any]:
@@ -41,7 +39,7 @@ def used(generation: Generation, setting: str, field: str) -> Any:
 
 def infotext(generation: Generation, index: int) -> str:
     """Return the parameters of one result as text."""
-    settings, size = generation.settings, generation.result_size
+    settings = generation.settings
     reads = {"strength": None, **settings, **dict.fromkeys(generation.ignored)}
     loras = "".join(f"<lora:{use['slug']}:{use['weight']:g}>" for use in reads["loras"] or ())
     values = {
@@ -50,7 +48,7 @@ def infotext(generation: Generation, index: int) -> str:
         "Schedule type": "Karras" if reads["use_karras_sigmas"] else None,
         "CFG scale": used(generation, "guidance_scale", "cfg_scale"),
         "Seed": settings["seed"] + index,
-        "Size": f"{size.width}x{size.height}",
+        "Size": generation.result_size,
         "Model": generation.model or None,
         "VAE": reads["vae"],
         "Denoising strength": reads["strength"],

@@ -4,6 +4,7 @@ are FastAPI's."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.http import HttpResponse
@@ -14,10 +15,11 @@ from rest_framework.request import Request
 
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.automatic1111 import views
-from inpainting.api.compat.automatic1111.answers import CONTROL, enlarged, painted
+from inpainting.api.compat.automatic1111.answers import enlarged, painted
 from inpainting.api.compat.automatic1111.extras import read_extras
 from inpainting.api.compat.automatic1111.options import NAME
 from inpainting.api.compat.automatic1111.translation import SETTINGS_BY_FIELD, PaintReading
+from inpainting.api.compat.control import CONTROL
 from inpainting.api.dialect import Dialect, json_response
 from inpainting.api.errors import ApiError, ending_error
 from inpainting.api.parsers import AnyTypeJsonParser
@@ -78,8 +80,8 @@ class Automatic1111(Dialect):
         if isinstance(error.cause, fastapi.InvalidBody | ParseError) or error.code in fastapi.REASONS:
             return fastapi.render_error(error)
         headers = {**error.headers, **({"WWW-Authenticate": "Basic"} if error.status == 401 else {})}
-        body = {"error": "HTTPException", "detail": error.message, "body": "", "errors": error.message}
-        return json_response(body, status=STATUSES.get(error.code, error.status), headers=headers)
+        status = STATUSES.get(error.code, error.status)
+        return fastapi.render_http_exception(replace(error, status=status, headers=headers))
 
 
 DIALECT = Automatic1111()

@@ -7,26 +7,17 @@ from dataclasses import replace
 from rest_framework.request import Request
 
 from inpainting.api.compat.automatic1111.body import ExtrasBody, read_body
-from inpainting.api.compat.automatic1111.options import first_found
 from inpainting.api.compat.callers_options import key_prefix
+from inpainting.api.dialect import enlarging_request
 from inpainting.api.images import read_field
-from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.lookup import Catalog, first_found
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import upscale_request
-from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.request import InpaintRequest
 from inpainting.core.resizing import middle
 from inpainting.core.upscaling import Upscale
 from inpainting.engines.upscaling import UPSCALE, find_upscaler
-from inpainting.families.declaration import UPSCALING
 from inpainting.generations.submit import Submission
-from inpainting.image_limits import image_limits
-from inpainting.upscalers.registry import upscalers
-
-
-def upscaler_names(catalog: Catalog) -> list[str]:
-    """Return the names of the upscalers that can be used."""
-    return [*upscalers(), *(row.slug for row in catalog.tools(UPSCALING) if row.is_installed)]
 
 
 def read_extras(request: Request) -> tuple[InpaintRequest, Submission]:
@@ -38,8 +29,7 @@ def read_extras(request: Request) -> tuple[InpaintRequest, Submission]:
     if body.resize_mode == 1:
         image, upscale = covering(image, body)
     name = first_found(body.upscaler_1, lambda each: find_upscaler(each, catalog))
-    size = upscale.checked_size(image, image_limits())
-    return upscale_request(image, size, PaintSettings(model=name)), Submission(
+    return enlarging_request(image, upscale, name), Submission(
         engine=UPSCALE.name,
         warnings=decoded.warnings,
         sent_fields=tuple({"upscaler_1"} & body.model_fields_set),

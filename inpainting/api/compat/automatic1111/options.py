@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
-from django.utils.text import slugify
 from rest_framework.request import Request
 
 from inpainting.api.compat import fastapi
 from inpainting.api.compat.automatic1111.body import Options
 from inpainting.api.compat.callers_options import read_options, update_options
 from inpainting.api.dialect import closest_model
-from inpainting.catalog.lookup import Catalog, filter_by_name
+from inpainting.catalog.lookup import Catalog, first_found, spellings
 from inpainting.catalog.specs import Kind
-from inpainting.core.errors import InvalidRequest
 
-T = TypeVar("T")
 NAME = "automatic1111"
-HASH = re.compile(r" \[[0-9a-f]{6,64}\]$")
-ENDING = re.compile(r"\.(safetensors|ckpt|pt|pth|bin)$")
 OVERRIDDEN_MODEL = "override_settings.sd_model_checkpoint"
 UNSET = ("", "None", "Automatic")
 """Names that leave the choice of a model or a VAE to the server."""
@@ -61,29 +55,11 @@ def find_model(name: str, catalog: Catalog, warnings: list[str]) -> str | None:
     """
     if name in UNSET:
         return None
-    known = (each for each in spellings(name) if filter_by_name(catalog.checkpoints, each))
-    return closest_model(catalog, next(known, name), service=NAME, field=OVERRIDDEN_MODEL, warnings=warnings)
+    known = next(filter(catalog.has_named, spellings(name)), name)
+    return closest_model(catalog, known, service=NAME, field=OVERRIDDEN_MODEL, warnings=warnings)
 
 
 def find_vae(name: str, catalog: Catalog) -> str | None:
     if name in UNSET:
         return None
     return first_found(name, lambda each: catalog.find_adapter(each, Kind.VAE, "override_settings").slug)
-
-
-def first_found(name: str, find: Callable[[str], T]) -> T:
-    """Return what is found by the first spelling of a name that finds something. Raises the error of the name as it
-    is, or that which says how to install what it names."""
-    errors: list[InvalidRequest] = []
-    for each in spellings(name):
-        try:
-            return find(each)
-        except InvalidRequest as error:
-            errors.append(error)
-    raise next((error for error in errors if error.code == "model_unavailable"), errors[0])
-
-
-def spellings(name: str) -> Iterator[str]:
-    """Yield a name as sent; without the folder, the hash and the ending of a file; and that as a slug."""
-    stem = ENDING.sub("", HASH.sub("", name).replace("\\", "/").rpartition("/")[2])
-    yield from dict.fromkeys([name, HASH.sub("", name), stem, slugify(stem)])

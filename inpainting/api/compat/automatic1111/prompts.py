@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from inpainting.api.compat.automatic1111.options import spellings
-from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.lookup import Catalog, spellings
 from inpainting.catalog.specs import Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
 from inpainting.core.errors import InvalidRequest

@@ -9,7 +9,6 @@ from rest_framework.request import Request
 
 from inpainting import families
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.automatic1111 import samplers
 from inpainting.api.compat.automatic1111.body import ControlUnit, ImageBody, Options, ResizeMode, TextBody, read_body
 from inpainting.api.compat.automatic1111.options import (
     OVERRIDDEN_MODEL,
@@ -17,7 +16,6 @@ from inpainting.api.compat.automatic1111.options import (
     check_options,
     find_model,
     find_vae,
-    first_found,
     options_of,
 )
 from inpainting.api.compat.automatic1111.prompts import read_prompts
@@ -26,8 +24,8 @@ from inpainting.api.compat.callers_options import key_prefix
 from inpainting.api.compat.notes import Notes
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, blank_request, shown_name
 from inpainting.api.images import NAMED_MASK, read_field
-from inpainting.api.samplers import web_ui_settings
-from inpainting.catalog.lookup import Catalog
+from inpainting.api.samplers import SIGMAS, WEB_UI_SAMPLERS, find_sampler, find_scheduler
+from inpainting.catalog.lookup import Catalog, first_found
 from inpainting.catalog.specs import Kind
 from inpainting.core import masks
 from inpainting.core.adapter_uses import CONTROLS, ControlUse
@@ -35,7 +33,7 @@ from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import Mask, Pixels
-from inpainting.core.inputs import build_request, prepare_conditioning_images
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
@@ -82,7 +80,7 @@ class PaintReading:
         self.sent = set(self.body.model_fields_set & SETTINGS_BY_FIELD.keys())
         self.notes = Notes([shown_name(name) for name in self.body.fields_without_effect()])
         self.options = self.read_options()
-        row = self.catalog.find_row(self.model) if self.model else self.catalog.default()
+        row = self.catalog.chosen_row(self.model)
         self.family = None if row is None else families.get(row.family)
         self.units = self.read_units()
 
@@ -94,9 +92,7 @@ class PaintReading:
         if isinstance(body, ImageBody):
             inpaint_request = self.image_request(body, settings)
         else:
-            inpaint_request = blank_request(body.size, settings)
-            images, notes = prepare_conditioning_images(self.control_images(), body.size)
-            inpaint_request = replace(inpaint_request, conditioning_images=images)
+            inpaint_request, notes = blank_request(body.size, settings, self.control_images())
             self.notes.warnings.extend(notes)
         # They have an effect on the size of the result, where they are no setting of the engine.
         if not body.paints_masked_area_alone:
@@ -173,22 +169,22 @@ class PaintReading:
     def sampling(self) -> dict[str, Any]:
         """Return the settings of the sampler and the scheduler that were sent. Raises InvalidRequest for a sampler that
         is not listed."""
-        body, found = self.body, dict[str, Any]()
+        body, found = self.body, dict[str, str | None]()
         sent = body.sampler_name or (body.sampler_index if "sampler_index" in body.model_fields_set else "")
         label = ""
         if sent:
-            name, label = samplers.find_sampler(sent)
-            found = web_ui_settings(name)
+            name, label = find_sampler(sent)
+            found = WEB_UI_SAMPLERS[name].settings
             if self.family and found["scheduler"] not in self.family.schedulers:
                 field = "sampler_name" if body.sampler_name else "sampler_index"
                 self.notes.ignore(
                     field, f"models of the family {self.family.name} do not run {name}; their own was used."
                 )
                 found = {}
-        scheduler = samplers.find_scheduler(body.scheduler or label or "Automatic")
+        scheduler = find_scheduler(body.scheduler or label or "Automatic")
         if scheduler is None:
             self.notes.ignore("scheduler", f"{body.scheduler[:60]} does not exist here; the model's own was used.")
-        return {**found, "use_karras_sigmas": samplers.SCHEDULERS[scheduler or "Automatic"]}
+        return {**found, "use_karras_sigmas": SIGMAS[scheduler or "Automatic"]}
 
     def read_units(self) -> list[tuple[ControlUse, str]]:
         """Return the ControlNets of the request, each with its image as sent; empty without one."""

@@ -11,17 +11,16 @@ from django.http.response import HttpResponseBase
 from rest_framework.request import Request
 
 from inpainting.api.analyses import respond_with_caption
-from inpainting.api.compat.automatic1111 import samplers
-from inpainting.api.compat.automatic1111.answers import CONTROL, progress
+from inpainting.api.compat.automatic1111.answers import progress
 from inpainting.api.compat.automatic1111.body import ExtrasBody, PictureBody, read_body
-from inpainting.api.compat.automatic1111.extras import upscaler_names
-from inpainting.api.compat.automatic1111.infotext import KEYWORD, read_infotext
 from inpainting.api.compat.automatic1111.options import NAME, options_of, store_options
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.callers_options import key_prefix
+from inpainting.api.compat.control import end
 from inpainting.api.dialect import IGNORED_HEADER, json_response, shown_name
 from inpainting.api.images import NAMED_IMAGE, SentImage, decode_sent, read_bytes, read_field
 from inpainting.api.parsers import body_of
+from inpainting.api.samplers import AUTOMATIC1111_SAMPLERS, SIGMAS
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.captioning import CaptionStyle
 from inpainting.catalog.lookup import Catalog
@@ -29,8 +28,11 @@ from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.core.adapter_uses import MAX_CONTROLS
 from inpainting.core.codecs import encode_png, read_png_texts
+from inpainting.core.codecs.infotext import KEYWORD, read_infotext
+from inpainting.families.declaration import UPSCALING
 from inpainting.generations import history
 from inpainting.models import Generation, Status
+from inpainting.upscalers.registry import upscalers
 
 NO_CHECKPOINT = "none"
 """What is listed as the model where none is installed: some clients do without neither a list nor a choice."""
@@ -66,10 +68,7 @@ class Control(DialectView):
     def post(self, request: Request) -> HttpResponse:
         found = current(callers_unfinished(request).filter(cancel_requested=False))
         if found is not None:
-            # Before it ends, since its response is then rendered.
-            data = {**found.service_data, CONTROL: self.action}
-            Generation.objects.filter(pk=found.pk).update(service_data=data)
-            found.cancel()
+            end(found, self.action)
         return json_response({})
 
 
@@ -157,17 +156,17 @@ def adapters(catalog: Catalog, kind: Kind) -> list[str]:
 
 
 def sampler_list(catalog: Catalog) -> list[dict[str, Any]]:
-    return [{"name": name, "aliases": [alias], "options": {}} for name, alias in samplers.ALIASES.items()]
+    return [{"name": name, "aliases": [alias], "options": {}} for name, alias in AUTOMATIC1111_SAMPLERS.items()]
 
 
 def scheduler_list(catalog: Catalog) -> list[dict[str, Any]]:
     rest = {"aliases": None, "default_rho": -1.0, "need_inner_model": False}
-    return [{"name": label.lower(), "label": label, **rest} for label in samplers.SCHEDULERS]
+    return [{"name": label.lower(), "label": label, **rest} for label in SIGMAS]
 
 
 def upscaler_list(catalog: Catalog) -> list[dict[str, Any]]:
     rest = {"model_name": None, "model_path": None, "model_url": None, "scale": 4.0}
-    return [{"name": name, **rest} for name in ["None", *upscaler_names(catalog)]]
+    return [{"name": name, **rest} for name in ["None", *upscalers(), *catalog.installed_tools(UPSCALING)]]
 
 
 def lora_list(catalog: Catalog) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def add_image_prompts(
 
 def adapter_for(prompt: ImagePrompt, model: str | None, catalog: Catalog) -> str | None:
     """Return the slug of the first installed IP-Adapter for an image of this type and the model; None without one."""
-    row = catalog.find_row(model) if model else catalog.default()
+    row = catalog.chosen_row(model)
     if row is None or prompt.cn_type not in IMAGE_PROMPTS:
         return None
     is_face = prompt.cn_type is ControlType.FACE_SWAP

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.utils.text import slugify
-
 from inpainting import families
 from inpainting.api.compat.fooocus.body import GenerateBody, Performance
 from inpainting.api.compat.fooocus.styles import STYLES, apply_styles
@@ -13,7 +11,7 @@ from inpainting.api.compat.notes import Notes
 from inpainting.api.dialect import closest_model
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
 from inpainting.api.samplers import SAMPLERS, SDE
-from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.lookup import Catalog, spellings
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, LoraKind
 from inpainting.core.errors import InvalidRequest
@@ -43,7 +41,7 @@ def read_settings(body: GenerateBody, catalog: Catalog, notes: Notes) -> PaintSe
     """Return the settings that do not depend on images. Raises InvalidRequest, `model_not_found`, for an unknown
     model."""
     model = find_model(body, catalog, notes)
-    row = catalog.find_row(model) if model else catalog.default()
+    row = catalog.chosen_row(model)
     prompt = "\n".join(filter(None, [body.inpaint_additional_prompt, body.prompt]))
     prompt, negative_prompt = apply_styles(prompt, body.negative_prompt, body.style_selections)
     if unknown := [name for name in body.style_selections if name not in STYLES]:
@@ -92,8 +90,7 @@ def find_loras(body: GenerateBody, catalog: Catalog, model: InferenceModel | Non
     for sent in body.loras:
         if not sent.enabled or sent.model_name in NONE or not sent.weight:
             continue
-        stem = sent.model_name.replace("\\", "/").rpartition("/")[2].removesuffix(".safetensors")
-        names = {sent.model_name, stem, slugify(stem)}
+        names = spellings(sent.model_name)
         slug = next((row.slug for row in catalog.loras if row.slug in names), None)
         if slug is None or len(found) == MAX_LORAS:
             notes.ignore("loras", f"{sent.model_name} is {'not installed' if slug is None else 'one too many'}.")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from inpainting.api.compat.base64_images import preview_as_png
+from inpainting.api.compat.control import CONTROL
 from inpainting.api.compat.fooocus.body import IMAGES, GenerateBody
 from inpainting.api.media.links import InputImage, image_link, result_link
 from inpainting.media.archives import safe_stem
@@ -20,8 +21,6 @@ STATES = {
     Status.FAILED: "finished",  # with an empty result, as in the service
     Status.CANCELLED: "stop",
 }
-CONTROL = "control"
-"""The entry of a generation's service_data for the action that interrupted it."""
 UNKNOWN = -1
 """Stands for numbers that a task does not have yet."""
 

@@ -60,7 +60,7 @@ def translate(body: GenerateBody, http_request: Request) -> tuple[InpaintRequest
         request = inpaint_request(body, settings, http_request, notes)
     else:
         ignored = IMAGE_FIELDS
-        request = blank_request(text_to_image_size(body, notes), settings)
+        request, _ = blank_request(text_to_image_size(body, notes), settings)
     request = add_image_prompts(request, body, catalog, notes, partial(read_image, request=http_request))
     if not (request.conditioning_images and body.inpaints):
         ignored += ("mixing_image_prompt_and_inpaint",)

@@ -13,9 +13,10 @@ from rest_framework.request import Request
 
 from accounts.models import ApiKey, Scope
 from inpainting.api.compat import fastapi
+from inpainting.api.compat.control import end
 from inpainting.api.compat.fooocus.body import ControlQuery, TaskQuery, TaskSelection
 from inpainting.api.compat.fooocus.styles import STYLES
-from inpainting.api.compat.fooocus.tasks import CONTROL, task
+from inpainting.api.compat.fooocus.tasks import task
 from inpainting.api.dialect import json_response
 from inpainting.api.views import DialectView
 from inpainting.catalog.lookup import Catalog
@@ -88,10 +89,8 @@ class ControlView(TaskView):
         running = (
             self.own_generations().filter(status=Status.RUNNING, cancel_requested=False).order_by("started_at").first()
         )
-        if running is None or not running.cancel():
+        if running is None or not end(running, action):
             return json_response({"message": "No task running"})
-        data = {**running.service_data, CONTROL: action}
-        Generation.objects.filter(pk=running.pk).update(service_data=data)
         return json_response({"message": CONTROLS[action]})
 
 

@@ -10,11 +10,12 @@ from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, re_path
 from rest_framework.request import Request
 
+from inpainting.api.compat import fastapi
 from inpainting.api.compat.iopaint import views
 from inpainting.api.compat.iopaint.models import NAME
 from inpainting.api.compat.iopaint.translation import read_enlargement, read_request
 from inpainting.api.compat.iopaint.web_app import web_app
-from inpainting.api.dialect import Dialect, json_response
+from inpainting.api.dialect import Dialect
 from inpainting.api.errors import ApiError
 from inpainting.core.request import InpaintRequest
 from inpainting.generations.submit import Submission
@@ -59,8 +60,7 @@ class IOPaint(Dialect):
         return HttpResponse(result_bytes(image), content_type=f"image/{image.format}", headers=headers)
 
     def render_error(self, error: ApiError) -> HttpResponse:
-        body = {"error": error.code, "detail": error.message, "body": "", "errors": error.message}
-        return json_response(body, status=error.status, headers=error.headers)
+        return fastapi.render_http_exception(error, kind=error.code)
 
 
 DIALECT = IOPaint()

@@ -16,15 +16,13 @@ from inpainting.core.setting import DIFFUSION, ERASE, QUICK_FILL
 from inpainting.engines.registry import AUTO
 from inpainting.families.declaration import UPSCALING
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Hint, Segmenter
-from inpainting.segmenters.networks.catalog_segmenter import installed
+from inpainting.segmenters.base import Hint
 from inpainting.upscalers.registry import upscalers
 
 NAME = "iopaint"
 FEATURES = ("strength", "outpainting", "lcm_lora", "controlnet", "brushnet", "powerpaint_v2")
 MODEL, CLICKS, BACKGROUND, ENLARGE = "model", "InteractiveSeg", "RemoveBG", "RealESRGAN"
 """What can be chosen: the model that paints, and the model of each plug-in. The app knows plug-ins by these names."""
-BUILT_IN = {CLICKS: registry.DEFAULT, BACKGROUND: "saliency"}
 MODEL_TYPES = {"sd": "diffusers_sd_inpaint", "sdxl": "diffusers_sdxl_inpaint"}
 
 
@@ -86,14 +84,9 @@ def plugin_models(plugin: str, catalog: Catalog) -> list[str]:
     """Return the names of the models of a plug-in, the default one first: an installed one before one without a
     model."""
     if plugin == ENLARGE:
-        return [row.slug for row in catalog.tools(UPSCALING) if row.is_installed] + [*upscalers()]
-    built_in = sorted(registry.segmenters().values(), key=lambda segmenter: segmenter.name != BUILT_IN[plugin])
-    return [found.name for found in (*installed(catalog), *built_in) if serves(found, plugin)]
-
-
-def serves(segmenter: Segmenter, plugin: str) -> bool:
-    """Whether a segmenter reads clicks, or finds the main object by itself."""
-    return Hint.POINTS in segmenter.reads if plugin == CLICKS else not segmenter.needs
+        return [*catalog.installed_tools(UPSCALING), *upscalers()]
+    hints = frozenset({Hint.POINTS} if plugin == CLICKS else ())
+    return [segmenter.name for segmenter in registry.fitting(hints, catalog)]
 
 
 def chosen_for(request: Request, plugin: str, catalog: Catalog) -> str:

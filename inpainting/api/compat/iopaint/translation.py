@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from inpainting import families
 from inpainting.api.compat.iopaint.body import InpaintFields, PluginFields, marked_pixels
 from inpainting.api.compat.iopaint.models import ENLARGE, chosen_for, chosen_model, is_diffusion
-from inpainting.api.dialect import shown_names
+from inpainting.api.dialect import enlarging_request, shown_names
 from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.parsers import body_of
-from inpainting.api.samplers import web_ui_settings
+from inpainting.api.samplers import WEB_UI_SAMPLERS
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.core.codecs import DecodedImage
@@ -23,7 +23,7 @@ from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import build_request, upscale_request
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
@@ -93,7 +93,7 @@ def settings_of_model(fields: InpaintFields, row: InferenceModel, catalog: Catal
     found: dict[str, Any] = {"mask_blur": fields.sd_mask_blur}
     lora = catalog.preset_adapters(row.family).lora if fields.sd_lcm_lora else None
     if lora:
-        found |= {"loras": (LoraUse(lora, 1.0),), **web_ui_settings("LCM")}
+        found |= {"loras": (LoraUse(lora, 1.0),), **WEB_UI_SAMPLERS["LCM"].settings}
     elif fields.sd_sampler is not None:
         found |= settings_of_sampler(fields.sd_sampler, row)
     if fields.enable_controlnet and fields.controlnet_method and not extends:
@@ -106,8 +106,7 @@ def settings_of_sampler(sampler: str, row: InferenceModel) -> dict[str, Any]:
     if sampler not in SAMPLERS:
         message = f"sd_sampler: “{sampler}” is not known; the samplers are: {', '.join(SAMPLERS)}."
         raise InvalidRequest(message, field="sd_sampler")
-    name = sampler.removesuffix(KARRAS)
-    found = web_ui_settings(name)
+    found = WEB_UI_SAMPLERS[sampler.removesuffix(KARRAS)].settings
     if found["scheduler"] not in families.get(row.family).schedulers:
         return {}
     return {**found, "use_karras_sigmas": sampler.endswith(KARRAS)}
@@ -172,9 +171,8 @@ def read_enlargement(request: Request) -> tuple[InpaintRequest, Submission]:
     sent, catalog = body_of(request), Catalog()
     fields = PluginFields.read(sent)
     image = read_field("image", fields.image, request)
-    size = Upscale(scale=fields.scale).checked_size(image.image, image_limits())
-    settings = PaintSettings(model=chosen_for(request, ENLARGE, catalog))
-    return upscale_request(image.image, size, settings), Submission(
+    upscaler = chosen_for(request, ENLARGE, catalog)
+    return enlarging_request(image.image, Upscale(scale=fields.scale), upscaler), Submission(
         engine=UPSCALE.name,
         warnings=image.warnings,
         ignored_fields=shown_names(name for name in sent if name not in ("name", "image", "scale")),

@@ -28,6 +28,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
 from inpainting.core.backgrounds import cut_out
 from inpainting.core.codecs import encode_png, read_png_texts
+from inpainting.core.codecs.infotext import KEYWORD, read_infotext
 from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
@@ -120,9 +121,9 @@ class GenInfo(PageView):
         if not isinstance(file, UploadedFile):
             raise InvalidRequest("file must be a file.", code="field_missing", field="file")
         texts = read_png_texts(read_bytes(SentImage("file", file), ImageRole.of("file"), request))
-        prompt, _, rest = texts.get("parameters", "").partition("Negative prompt: ")
-        found = {"prompt": prompt.strip(), "negative_prompt": rest.partition("\n")[0].strip()}
-        return json_response(own_prompts(texts) or found)
+        found = read_infotext(texts.get(KEYWORD, ""))
+        others = {"prompt": found["Prompt"], "negative_prompt": found["Negative prompt"].partition("\n")[0]}
+        return json_response(own_prompts(texts) or others)
 
 
 def own_prompts(texts: dict[str, str]) -> dict[str, str]:

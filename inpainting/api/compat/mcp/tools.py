@@ -19,13 +19,7 @@ from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.mcp import answers
 from inpainting.api.compat.mcp.arguments import ARGUMENTS, schema_of
 from inpainting.api.compat.mcp.call import WAIT_SECONDS, Mcp
-from inpainting.api.compat.mcp.translation import (
-    NAME,
-    found_mask,
-    read_request,
-    segmenter_for,
-    selection_of,
-)
+from inpainting.api.compat.mcp.translation import NAME, found_mask, read_request, segmenter_for, selection_of
 from inpainting.api.compat.mcp.uploads import SECONDS, link_of, upload_address
 from inpainting.api.errors import Conflict
 from inpainting.api.images import NAMED_IMAGE, SentImage

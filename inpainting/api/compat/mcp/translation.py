@@ -8,13 +8,13 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting.api.compat.mcp.arguments import GROWN_BY, ROWS
-from inpainting.api.dialect import closest_model
+from inpainting.api.dialect import closest_model, enlarging_request
 from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.selecting import select_at_once
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.inputs import build_request, upscale_request
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import outpaint_from
 from inpainting.core.request import InpaintRequest, PaintSettings
@@ -24,12 +24,11 @@ from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
 from inpainting.segmenters import registry
-from inpainting.segmenters.base import Candidate, Hint, Point, Segmenter, Selection, box_around
-from inpainting.segmenters.networks.catalog_segmenter import installed
+from inpainting.segmenters.base import Candidate, Point, Segmenter, Selection, box_around
 
 NAME = "mcp"
-FINDS_BY_WORDS, MARKED, MAIN_OBJECT = "grounding-dino-tiny", registry.DEFAULT, "saliency"
-"""Segmenters: the one by words to install, and those without a model for points and a box, and for the main object."""
+FINDS_BY_WORDS = "grounding-dino-tiny"
+"""The segmenter by words to install."""
 
 
 def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[InpaintRequest, Submission]:
@@ -38,9 +37,8 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
     catalog, marks = Catalog(), selection_of(sent)
     if tool == "upscale":
         image = read_field("image", sent["image"], request)
-        size = upscale_from(sent).checked_size(image.image, image_limits())
-        inpaint_request = upscale_request(image.image, size, PaintSettings(model=sent.get("model")))
-        return inpaint_request, Submission(engine=UPSCALE.name, warnings=image.warnings, catalog=catalog)
+        enlarged = enlarging_request(image.image, upscale_from(sent), sent.get("model"))
+        return enlarged, Submission(engine=UPSCALE.name, warnings=image.warnings, catalog=catalog)
     choices: list[str] = []
     settings = settings_of(sent, catalog, is_selected=bool(marks.hints), warnings=choices)
     mask, outpaint = None, None
@@ -83,13 +81,10 @@ def selection_of(sent: Mapping[str, Any]) -> Selection:
 
 
 def segmenter_for(selection: Selection, sent: Mapping[str, Any]) -> Segmenter:
-    """Return the segmenter that was sent; else the first installed model that reads the selection, or the segmenter
-    without a model. Raises InvalidRequest: `model_unavailable` with what has to be installed to find by words."""
-    hints = selection.hints
-    fitting = [each for each in installed(Catalog()) if hints <= each.reads and bool(hints) == bool(each.needs)]
-    built_in = FINDS_BY_WORDS if Hint.WORDS in hints else MARKED if selection.points or hints else MAIN_OBJECT
-    name = sent.get("segmenter") or next((each.name for each in fitting), built_in)
-    segmenter = registry.find(name)
+    """Return the segmenter that was sent; else the first that reads the selection. Raises InvalidRequest:
+    `model_unavailable` with what has to be installed to find by words."""
+    fitting = [segmenter.name for segmenter in registry.fitting(selection.hints, Catalog())]
+    segmenter = registry.find(sent.get("segmenter") or next(iter(fitting), FINDS_BY_WORDS))
     selection.check_for(segmenter)
     return segmenter
 

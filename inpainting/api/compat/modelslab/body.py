@@ -14,13 +14,7 @@ from inpainting.api.fields import Fields, ImageText, Integer, Number, Range, Sto
 from inpainting.api.parsers import body_of
 from inpainting.api.setting_types import Prompt, Seed
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.settings_table import (
-    ALGORITHM_SPELLINGS,
-    ALGORITHM_TYPES,
-    RANGES,
-    SAFETY_TYPES,
-    SCHEDULERS,
-)
+from inpainting.core.settings_table import ALGORITHM_SPELLINGS, ALGORITHM_TYPES, RANGES, SAFETY_TYPES, SCHEDULERS
 from inpainting.core.upscaling import SCALES
 from inpainting.core.validation import check_text
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS

@@ -26,7 +26,7 @@ from inpainting.api.compat.modelslab.body import (
     check_between,
 )
 from inpainting.api.compat.modelslab.views import TEMPORARY
-from inpainting.api.dialect import blank_request, build_scaled_request, closest_model, origin_of
+from inpainting.api.dialect import blank_request, build_scaled_request, closest_model, enlarging_request, origin_of
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.catalog.lookup import Catalog
@@ -35,7 +35,7 @@ from inpainting.core.adapter_uses import MAX_PROMPT_CHARACTERS
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.inputs import build_request, prepare_conditioning_images, upscale_request
+from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
@@ -129,7 +129,7 @@ class FormTranslation:
 
     def paint_settings(self, catalog: Catalog, *, max_steps: int) -> PaintSettings:
         values, slug = self.values, self.model(catalog)
-        row = catalog.default() if slug is None else catalog.find_row(slug)
+        row = catalog.chosen_row(slug)
         family = None if row is None else families.get(row.family)
         algorithm = values.get("algorithm_type")
         return PaintSettings(
@@ -238,8 +238,8 @@ class FormTranslation:
         if source is None:
             return self.text_request(settings, references)
         if isinstance(self.form, SuperResolutionForm):
-            size = Upscale(scale=self.form.scale).checked_size(source.image, image_limits())
-            return upscale_request(source.image, size, settings), tuple(source.warnings)
+            enlarged = enlarging_request(source.image, Upscale(scale=self.form.scale), settings.model)
+            return enlarged, tuple(source.warnings)
         if isinstance(self.form, BackgroundForm):
             return without_background(self.form, source, settings, self.request)
         if isinstance(self.form, OutpaintForm):
@@ -252,8 +252,7 @@ class FormTranslation:
         self, settings: PaintSettings, references: Mapping[str, DecodedImage]
     ) -> tuple[InpaintRequest, tuple[str, ...]]:
         size = Size(self.values["width"], self.values["height"])
-        images, notes = prepare_conditioning_images(references, size)
-        return replace(blank_request(size, settings), conditioning_images=images), tuple(notes)
+        return blank_request(size, settings, references)
 
     def outpaint_request(
         self, source: DecodedImage, settings: PaintSettings, references: Mapping[str, DecodedImage]

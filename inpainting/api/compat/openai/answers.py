@@ -53,11 +53,10 @@ def error_body(error: ApiError) -> dict[str, Any]:
 
 def description(generation: Generation) -> dict[str, Any]:
     """Return what a response and each of the events say about the images."""
-    size, data = generation.result_size, generation.service_data
     return {
-        **{name: data[name] for name in ("background", "quality")},
+        **{name: generation.service_data[name] for name in ("background", "quality")},
         "output_format": generation.settings["output_format"],
-        "size": f"{size.width}x{size.height}",
+        "size": str(generation.result_size),
     }
 
 

@@ -34,7 +34,7 @@ class ImageForm(Fields):
     """The fields that have an effect, after those that were sent empty or as null are dropped."""
 
     prompt: Prompt
-    model: Annotated[StoredText, Field(max_length=200)] | None = None
+    model: Annotated[StoredText, Field(max_length=200)] = "auto"
     n: Annotated[Integer, Range(*RANGES["num_images"])] = 1
     size: Annotated[str, AfterValidator(check_size)] = "auto"
     quality: Literal["auto", "low", "medium", "high", "standard", "hd"] = "auto"

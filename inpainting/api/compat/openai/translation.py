@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from django.core.files.uploadedfile import UploadedFile
 from rest_framework.request import Request
 
 from inpainting import families
 from inpainting.api.compat.openai.body import ImageForm, read_parts
-from inpainting.api.dialect import (
-    blank_request,
-    build_scaled_request,
-    closest_model,
-    shown_names,
-    size_of_model,
-)
-from inpainting.api.images import ImageRole, SentImage, read_field
+from inpainting.api.dialect import blank_request, build_scaled_request, closest_model, shown_names, size_of_model
+from inpainting.api.images import NAMED_MASK, SentImage, read_field
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
-from inpainting.core.codecs import DecodedImage
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.masks import MaskPolarity
@@ -32,6 +25,7 @@ from inpainting.generations.submit import Submission
 NAME = "openai"
 OWN_MODELS = re.compile(r"auto|(chat)?gpt-image.*|dall-e-[23]")
 """The service's own models, for which the server chooses one. A model here may have such a name as an alias."""
+find_model = partial(closest_model, service=NAME, field="model", server_choice=OWN_MODELS)
 GPT_MODELS = re.compile(r"(chat)?gpt-image.*")
 """Those whose images are base64 unless `response_format` is sent."""
 STEP_SHARES = {"low": 0.5, "high": 1.5, "hd": 1.5}
@@ -54,8 +48,8 @@ def read_request(
     fields, images = read_parts(request)
     form, catalog = ImageForm.read({"model": model, **fields} if model else fields), Catalog()
     choices: list[str] = []
-    slug = find_model(catalog, form.model, choices)
-    row = catalog.find_row(slug) if slug else catalog.default()
+    slug = find_model(catalog, form.model, warnings=choices)
+    row = catalog.chosen_row(slug)
     settings = PaintSettings(
         prompt=form.prompt,
         num_images=form.n,
@@ -67,11 +61,9 @@ def read_request(
     if is_edit:
         inpaint_request, warnings = edit_request(form, fields, images, row, settings, request)
     else:
-        inpaint_request, warnings = blank_request(form.pixels or size_of_model(row), settings), ()
+        inpaint_request, warnings = blank_request(form.pixels or size_of_model(row), settings)
     background = "transparent" if inpaint_request.image.has_alpha else "opaque"
-    inline = form.response_format == "b64_json" or (
-        form.response_format is None and bool(GPT_MODELS.fullmatch(form.model or ""))
-    )
+    response_format = form.response_format or ("b64_json" if GPT_MODELS.fullmatch(form.model) else "url")
     return inpaint_request, Submission(
         source_name=SentImage("image", images[0]).name if is_edit else "",
         warnings=(*choices, *warnings),
@@ -79,7 +71,7 @@ def read_request(
         ignored_fields=ignored_fields(fields, images, form, background=background, is_edit=is_edit),
         service_data={
             "is_edit": is_edit,
-            "is_inline": inline,
+            "is_inline": response_format == "b64_json",
             "background": background,
             "quality": QUALITIES.get(form.quality, form.quality),
             "previews": form.partial_images if form.stream else None,
@@ -87,17 +79,6 @@ def read_request(
         },
         catalog=catalog,
     )
-
-
-def find_model(catalog: Catalog, name: str | None, warnings: list[str]) -> str | None:
-    """Return the slug of the model of that name; None for the server's choice. Raises InvalidRequest, see
-    `closest_model`."""
-    try:
-        return name and closest_model(catalog, name, service=NAME, field="model", warnings=warnings)
-    except InvalidRequest:
-        if OWN_MODELS.fullmatch(str(name)):
-            return None
-        raise
 
 
 def steps_for(quality: str, row: InferenceModel | None) -> int | None:
@@ -119,10 +100,10 @@ def edit_request(
     is an instruction, which models of some families follow."""
     if not images:
         raise InvalidRequest("Missing required parameter: 'image'.", code="field_missing", field="image")
-    image = read_sent("image", images[0], request)
+    image = read_field("image", images[0], request)
     mask, polarity = None, form.mask_polarity
     if "mask" in fields:
-        mask = read_sent("mask", fields["mask"], request)
+        mask = read_field("mask", fields["mask"], request, role=NAMED_MASK)
         if mask.image.size != image.image.size:
             message = f"The mask is {mask.image.size} and the image {image.image.size}; they must have the same size."
             raise InvalidRequest(message, code="mask_size_mismatch", field="mask")
@@ -134,12 +115,6 @@ def edit_request(
         message = "mask is required by the installed models: none of them edits an image by words alone."
         raise InvalidRequest(message, code="mask_required", field="mask")
     return build_scaled_request(image, mask, settings, form.pixels or image.image.size, polarity=polarity)
-
-
-def read_sent(field: str, value: Any, request: Request) -> DecodedImage:
-    if not isinstance(value, UploadedFile | str):
-        raise InvalidRequest(f"{field} must be a file.", field=field)
-    return read_field(field, value, request, role=ImageRole.of(field))
 
 
 def ignored_fields(

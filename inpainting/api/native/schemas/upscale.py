@@ -9,14 +9,7 @@ from pydantic import Field
 
 from inpainting.api.fields import Fields, Integer, Length, Number, Range
 from inpainting.api.native.fields import PARENT
-from inpainting.api.native.schemas.bodies import (
-    BATCH_IMAGES,
-    BATCH_IMAGES_AS_TEXT,
-    FEW,
-    IMAGE_FILE,
-    IMAGE_TEXT,
-    File,
-)
+from inpainting.api.native.schemas.bodies import BATCH_IMAGES, BATCH_IMAGES_AS_TEXT, FEW, IMAGE_FILE, IMAGE_TEXT, File
 from inpainting.api.setting_types import with_settings
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.upscaling import DEFAULT_SCALE, MAX_SIDE, SCALES

@@ -1,4 +1,4 @@
-"""Generation parameters as the text that AUTOMATIC1111 keeps in its images, in a PNG under the keyword `parameters`.
+"""Generation parameters as the text that AUTOMATIC1111 and others keep in a PNG, under the keyword `parameters`.
 
 The prompt; a line with the negative prompt; and a line `Steps: 20, Sampler: Euler a, …`, whose values are quoted as in
 JSON where they hold a comma, a colon or a line break.
