@@ -266,7 +266,11 @@ def test_settings_that_only_a_model_reads_are_listed_without_one(alices_program:
     assert (answer["X-DreamLayer-Engine"], answer["X-DreamLayer-Ignored"]) == ("quick-fill", "prompt, model, quality")
 
 
-def test_an_empty_prompt_removes(alices_program: Client, body: dict[str, Any], diffusion_requests: object) -> None:
+@pytest.mark.parametrize("has_fallback", [False, True])
+def test_an_empty_prompt_removes(
+    alices_program: Client, body: dict[str, Any], diffusion_requests: object, has_fallback: bool
+) -> None:
+    InferenceModel.objects.filter(slug="tiny").update(is_fallback=has_fallback)
     answer = edit(alices_program, {**body, "prompt": ""})
     assert (answer.status_code, answer["X-DreamLayer-Engine"]) == (200, "quick-fill")
 

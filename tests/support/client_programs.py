@@ -57,14 +57,20 @@ def write_images(folder: Path) -> None:
     transparent.save(folder / "alpha.png")
 
 
+def node_and_clients() -> tuple[str, Path]:
+    """Return Node.js and the folder of the clients for it. Skips the test without either."""
+    node, clients = shutil.which("node"), os.environ.get(NODE_CLIENTS)
+    if node is None or clients is None:
+        pytest.skip(f"{NODE_CLIENTS} names no folder with the clients for Node.js")
+    return node, Path(clients)
+
+
 def run(program: str, address: str, key: str, folder: Path) -> dict[str, Any]:
     """Run a program of `tests/clients`, and return what it prints. folder: see `write_images`."""
     if program.endswith(".mjs"):
-        node, clients = shutil.which("node"), os.environ.get(NODE_CLIENTS)
-        if node is None or clients is None:
-            pytest.skip(f"{NODE_CLIENTS} names no folder with the clients for Node.js")
+        node, clients = node_and_clients()
         shutil.copy(PROGRAMS / program, clients)  # A module imports from the folder in which it is.
-        command = [node, str(Path(clients) / program)]
+        command = [node, str(clients / program)]
     else:
         command = [sys.executable, str(PROGRAMS / program)]
     environment = {name: text for name, text in os.environ.items() if name != "HF_HUB_OFFLINE"}  # of the other tests

@@ -156,7 +156,6 @@ class ImageBody(TextBody):
 
     @property
     def paints_masked_area_alone(self) -> bool:
-        """Whether the result has the size of the image, and `size` is that at which its masked area is painted."""
         return bool(self.mask) and self.inpaint_full_res
 
 

@@ -139,9 +139,7 @@ class PaintReading:
         found: dict[str, Any] = {"steps": body.steps} if "steps" in sent else {}
         if "cfg_scale" in sent:
             highest = family.max_guidance_scale if family else body.cfg_scale
-            found["guidance_scale"] = min(body.cfg_scale, highest)
-            if body.cfg_scale > highest:
-                self.notes.ignore("cfg_scale", f"{highest:g} is the highest value of the model, and was used.")
+            found["guidance_scale"] = self.notes.clamp("cfg_scale", body.cfg_scale, highest)
         if body.seed == 0:
             self.notes.ignore("seed", "0 stands for a random one here, which was drawn.")
         layer = self.options.CLIP_stop_at_last_layers
