@@ -35,6 +35,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.inputs import NO_IMAGES, build_request, prepare_conditioning_images, upscale_request
 from inpainting.core.masks import MaskPolarity
+from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
 from inpainting.core.sentences import sentence
@@ -230,6 +231,24 @@ def enlarging_request(image: CanonicalImage, upscale: Upscale, upscaler: str | N
     Raises what `Upscale.checked_size` raises.
     """
     return upscale_request(image, upscale.checked_size(image, image_limits()), PaintSettings(model=upscaler))
+
+
+def build_service_request(
+    image: DecodedImage,
+    mask: DecodedImage | None,
+    settings: PaintSettings,
+    conditioning_images: Mapping[str, DecodedImage] = NO_IMAGES,
+    outpaint: Outpaint | None = None,
+    *,
+    may_be_unchanged: bool = False,
+) -> tuple[InpaintRequest, tuple[str, ...]]:
+    """Return what `build_request` returns for a mask whose white is repainted, and a canvas within the site's
+    limits."""
+    return build_request(
+        *(image, mask, settings, MaskPolarity.WHITE_REPAINTS, conditioning_images, outpaint),
+        may_be_unchanged=may_be_unchanged,
+        limits=image_limits(),
+    )
 
 
 def build_scaled_request(

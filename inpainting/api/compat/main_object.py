@@ -6,15 +6,13 @@ from dataclasses import replace
 
 from rest_framework.request import Request
 
+from inpainting.api.dialect import build_service_request
 from inpainting.api.selecting import select_at_once
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.image_limits import image_limits
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Selection
 
@@ -37,10 +35,6 @@ def select_main_object(
 
 def unpainted_request(sent: DecodedImage, result: CanonicalImage, settings: PaintSettings) -> InpaintRequest:
     """Return the request whose result is `result`, which was made of the image that was sent."""
-    request, _ = build_request(
-        *(replace(sent, image=result), None, settings, MaskPolarity.WHITE_REPAINTS),
-        outpaint=Outpaint(size=str(result.size)),
-        may_be_unchanged=True,
-        limits=image_limits(),
-    )
+    made, canvas = replace(sent, image=result), Outpaint(size=str(result.size))
+    request, _ = build_service_request(made, None, settings, outpaint=canvas, may_be_unchanged=True)
     return request

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field
 from rest_framework.request import Request
 
 from inpainting.api.compat import fastapi
-from inpainting.api.dialect import Dialect, json_response
+from inpainting.api.dialect import Dialect, build_service_request, json_response
 from inpainting.api.errors import ApiError
 from inpainting.api.images import ImageRole, SentImage, read_image
 from inpainting.api.views import DialectView, InpaintView
@@ -22,8 +22,6 @@ from inpainting.catalog.shipped import SD_INPAINT_MODEL
 from inpainting.core.codecs import encode_png, to_rgb8
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import MAX_SEED
 from inpainting.generations.submit import Submission
@@ -113,7 +111,7 @@ class SdInpainting(Dialect):
             strength=1.0,
             model=catalog.closest_installed(SD_INPAINT_MODEL),
         )
-        inpaint_request, warnings = build_request(image, mask, settings, MaskPolarity.WHITE_REPAINTS)
+        inpaint_request, warnings = build_service_request(image, mask, settings)
         return inpaint_request, Submission(
             source_name=sent.name,
             warnings=warnings,

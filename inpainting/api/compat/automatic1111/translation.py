@@ -22,7 +22,7 @@ from inpainting.api.compat.automatic1111.prompts import read_prompts
 from inpainting.api.compat.automatic1111.shapes import fit, mask_of
 from inpainting.api.compat.callers_options import key_prefix
 from inpainting.api.compat.notes import Notes
-from inpainting.api.dialect import MAX_IGNORED_FIELDS, blank_request, shown_name
+from inpainting.api.dialect import MAX_IGNORED_FIELDS, blank_request, build_service_request, shown_name
 from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.samplers import SIGMAS, WEB_UI_SAMPLERS, find_sampler, find_scheduler
 from inpainting.catalog.lookup import Catalog, first_found
@@ -33,8 +33,6 @@ from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import Mask, Pixels
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import resize
 from inpainting.core.settings_table import RANGES
@@ -250,9 +248,7 @@ class PaintReading:
             only_masked_padding=padding if body.paints_masked_area_alone else WHOLE_IMAGE,
         )
         grey = None if mask is None else DecodedImage.of_mask(mask)
-        inpaint_request, notes = build_request(
-            image, grey, settings, MaskPolarity.WHITE_REPAINTS, self.control_images()
-        )
+        inpaint_request, notes = build_service_request(image, grey, settings, self.control_images())
         self.notes.warnings.extend(notes)
         return inpaint_request
 

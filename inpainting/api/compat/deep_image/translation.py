@@ -25,7 +25,13 @@ from inpainting.api.compat.deep_image.body import (
     unknown_fields,
 )
 from inpainting.api.concurrency_limits import limit_segmentations
-from inpainting.api.dialect import MAX_IGNORED_FIELDS, build_scaled_request, origin_of, shown_name
+from inpainting.api.dialect import (
+    MAX_IGNORED_FIELDS,
+    build_scaled_request,
+    build_service_request,
+    origin_of,
+    shown_name,
+)
 from inpainting.api.errors import Busy, api_error
 from inpainting.api.images import NAMED_IMAGE, NAMED_MASK, SentImage, read_image
 from inpainting.api.media.links import ending_key
@@ -36,8 +42,6 @@ from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import DEFAULT_STRENGTH
@@ -82,11 +86,9 @@ def read_request(
         if sent.get("fit", {}) not in ({}, "bounds", {"canvas": BLUR}):
             ignored.append("fit")
     elif is_outpainting or size is None:
-        inpaint_request, notes = build_request(
-            *(image, mask, paint_settings, MaskPolarity.WHITE_REPAINTS),
-            outpaint=Outpaint(size=str(size)) if is_outpainting else None,
-            may_be_unchanged=mask is None,
-            limits=image_limits(),
+        outpaint = Outpaint(size=str(size)) if is_outpainting else None
+        inpaint_request, notes = build_service_request(
+            image, mask, paint_settings, outpaint=outpaint, may_be_unchanged=mask is None
         )
     else:
         fitted = image.image.size.within(size)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from inpainting import families
 from inpainting.api.compat.iopaint.body import InpaintFields, PluginFields, marked_pixels
 from inpainting.api.compat.iopaint.models import ENLARGE, chosen_for, chosen_model, is_diffusion
-from inpainting.api.dialect import enlarging_request, shown_names
+from inpainting.api.dialect import build_service_request, enlarging_request, shown_names
 from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.parsers import body_of
 from inpainting.api.samplers import WEB_UI_SAMPLERS
@@ -23,8 +23,6 @@ from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.core.setting import QUICK_FILL
@@ -33,7 +31,6 @@ from inpainting.core.upscaling import Upscale
 from inpainting.engines import registry
 from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.submit import Submission
-from inpainting.image_limits import image_limits
 
 QUALITY = 95
 """Of JPEG and WebP results, as the service saves them."""
@@ -69,16 +66,9 @@ def read_request(request: Request) -> tuple[InpaintRequest, Submission]:
     image = read_field("image", fields.image, request)
     if (kind := image.format.lower()) in OUTPUT_FORMATS and kind != PNG:
         settings = replace(settings, output_format=kind, quality=QUALITY)
-    if extends:
-        limits = image_limits()
-        inpaint_request, warnings = build_request(
-            *(image, None, settings, MaskPolarity.WHITE_REPAINTS),
-            outpaint=frame_around(fields, image.image.size),
-            limits=limits,
-        )
-    else:
-        mask = read_mask(fields, image, request)
-        inpaint_request, warnings = build_request(image, mask, settings, MaskPolarity.WHITE_REPAINTS)
+    mask = None if extends else read_mask(fields, image, request)
+    outpaint = frame_around(fields, image.image.size) if extends else None
+    inpaint_request, warnings = build_service_request(image, mask, settings, outpaint=outpaint)
     return inpaint_request, Submission(
         engine=QUICK_FILL if name == QUICK_FILL else registry.AUTO,
         warnings=warnings,

@@ -8,21 +8,18 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting.api.compat.mcp.arguments import GROWN_BY, ROWS
-from inpainting.api.dialect import closest_model, enlarging_request
+from inpainting.api.dialect import build_service_request, closest_model, enlarging_request
 from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.selecting import select_at_once
 from inpainting.catalog.lookup import Catalog
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import outpaint_from
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.upscaling import upscale_from
 from inpainting.engines.registry import AUTO
 from inpainting.engines.upscaling import UPSCALE
 from inpainting.generations.submit import Submission
-from inpainting.image_limits import image_limits
 from inpainting.segmenters import registry
 from inpainting.segmenters.base import Candidate, Point, Segmenter, Selection, box_around
 
@@ -56,9 +53,7 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
     elif outpaint is None:
         best = select_at_once(segmenter_for(marks, sent), marks, image.image, request, service=NAME)
         mask = DecodedImage.of_mask(found_mask(best))
-    inpaint_request, warnings = build_request(
-        *(image, mask, settings, MaskPolarity.WHITE_REPAINTS), outpaint=outpaint, limits=image_limits()
-    )
+    inpaint_request, warnings = build_service_request(image, mask, settings, outpaint=outpaint)
     return inpaint_request, Submission(warnings=[*choices, *warnings], sent_fields=tuple(sent), catalog=catalog)
 
 

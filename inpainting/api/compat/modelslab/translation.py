@@ -26,7 +26,14 @@ from inpainting.api.compat.modelslab.body import (
     check_between,
 )
 from inpainting.api.compat.modelslab.views import TEMPORARY
-from inpainting.api.dialect import blank_request, build_scaled_request, closest_model, enlarging_request, origin_of
+from inpainting.api.dialect import (
+    blank_request,
+    build_scaled_request,
+    build_service_request,
+    closest_model,
+    enlarging_request,
+    origin_of,
+)
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.catalog.lookup import Catalog
@@ -35,8 +42,6 @@ from inpainting.core.adapter_uses import MAX_PROMPT_CHARACTERS
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
-from inpainting.core.inputs import build_request
-from inpainting.core.masks import MaskPolarity
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.core.settings_table import ALGORITHM_SPELLINGS
@@ -47,7 +52,6 @@ from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.upscaling import UPSCALE, find_upscaler
 from inpainting.families.declaration import ModelFamily
 from inpainting.generations.submit import Submission
-from inpainting.image_limits import image_limits
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 from inpainting.planning import planner
 
@@ -258,11 +262,7 @@ class FormTranslation:
         self, source: DecodedImage, settings: PaintSettings, references: Mapping[str, DecodedImage]
     ) -> tuple[InpaintRequest, tuple[str, ...]]:
         """Return the request for a canvas of width x height with the image in its middle."""
-        return build_request(
-            *(source, None, settings, MaskPolarity.WHITE_REPAINTS, references, self.canvas),
-            may_be_unchanged=True,
-            limits=image_limits(),
-        )
+        return build_service_request(source, None, settings, references, self.canvas, may_be_unchanged=True)
 
     @property
     def canvas(self) -> Outpaint:
