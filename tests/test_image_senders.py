@@ -18,7 +18,9 @@ from accounts.models import User
 from dreamlayer_site.scale_checks import images_can_be_sent
 from dreamlayer_site.service_urls import storage_settings
 from inpainting.api.media.links import public_image_url
+from inpainting.generations import shares
 from inpainting.models import Generation
+from tests.api.signed_results import by_a_network, manifest_of
 from tests.support.installation import ROOT, Installation
 from tests.support.services import S3, nginx, s3_server
 
@@ -67,6 +69,24 @@ def test_a_signed_link_redirects_to_the_private_bucket_for_a_minute(
     assert Client().get(path).status_code == 410
     bucket.fault = (503, "SlowDown")
     assert Client().get(path).status_code == 503
+
+
+def test_a_shared_link_redirects_to_the_signed_copy_in_the_bucket(bucket: S3, alice: User, generate: Generate) -> None:
+    generate(alice)
+    image = by_a_network()
+    picture = f"/shared/{shares.token(shares.share(image, days=1))}/picture/"
+    locations = [Client().get(picture)["Location"] for _ in range(2)]
+    image.refresh_from_db()
+    for location in locations:
+        assert urlsplit(location).path == f"/{bucket.name}/{image.signed_file.name}"
+    status, headers, data = fetch(locations[0], Range="bytes=0-9999999")
+    assert (status, headers["Content-Type"]) == (206, "image/png")
+    assert headers["Content-Disposition"].startswith("attachment")
+    manifest_of(data)
+    bucket.client.delete_object(Bucket=bucket.name, Key=str(image.signed_file.name))
+    manifest_of(fetch(Client().get(picture)["Location"])[2])
+    bucket.fault = (503, "SlowDown")
+    assert Client().get(picture).status_code == 503
 
 
 def test_nobody_else_gets_an_address_in_the_bucket(
@@ -166,7 +186,14 @@ def test_nginx_sends_files_after_the_web_process_has_checked_the_request(
         assert fetch(f"{url}?download", **{"X-API-Key": key})[1]["Content-Disposition"].startswith("attachment")
         assert site.get(f"/api/generations/{pk}/images/0/", key=key) == (200, b"")  # without nginx
         assert fetch(url)[0] == 401
-        (stored,) = (tmp_path / "data" / "pictures" / "generatedimage").rglob("*.png")
+        files = tmp_path / "data" / "pictures" / "generatedimage"
+        (stored,) = files.rglob("*.png")
+        status, sent, signed = fetch(f"{url}?content_credentials=true", **{"X-API-Key": key})
+        manifest_of(signed)
+        again = {"X-API-Key": key, "Range": "bytes=10-19", "If-Range": sent["ETag"]}
+        status, headers, part = fetch(f"{url}?content_credentials=true", **again)
+        assert (status, headers["ETag"], part) == (206, sent["ETag"], signed[10:20])
+        assert {file.read_bytes() for file in files.rglob("*.png")} == {data, signed}
         assert stored.read_bytes() == data
         assert stored.stat().st_mode & 0o777 == 0o640
         assert fetch(f"{front}/stored-pictures/{stored.relative_to(tmp_path / 'data' / 'pictures')}")[0] == 404

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.apps import apps as global_apps
+from django.core.exceptions import FieldDoesNotExist
 from django.db import connections, transaction
 
 PREFIX = "totals_"
@@ -50,10 +51,6 @@ class Counted:
 
 def counted(vendor: str) -> list[Counted]:
     """Return what is counted, with the SQL of a database: "sqlite" or "postgresql"."""
-    size = {"stored_bytes": "{row}.byte_count"}
-    owned = ("SourceImage", "Mask", "ReferenceImage", "UploadedImage", "DraftImage", "StepMask", "StackShare")
-    sizes = ("byte_count", "hidden_byte_count", "copy_byte_count")
-    all_sizes = {"stored_bytes": " + ".join(f"{{row}}.{name}" for name in sizes)}
     listed = "{row}.deleted_at IS NULL AND {row}.verdict <> 'removed'"
     states = {
         "listed": listed,
@@ -67,12 +64,21 @@ def counted(vendor: str) -> list[Counted]:
         "run_milliseconds": RUN_MILLISECONDS[vendor],
     }
     changing = ("owner_id", "status", "verdict", "deleted_at", "started_at", "finished_at")
+    owned = ("SourceImage", "Mask", "ReferenceImage", "UploadedImage", "DraftImage", "StepMask", "Analysis")
+    signed, copies = ("byte_count", "signed_byte_count"), ("hidden_byte_count", "copy_byte_count")
     return [
-        *(Counted(model, OWN, size, ("owner_id", "byte_count")) for model in (*owned, "Analysis")),
-        Counted("AnalysisMask", owner_of("analysis"), size, ("byte_count",)),
-        Counted("GeneratedImage", owner_of("generation"), all_sizes, sizes),
+        *(stored(model) for model in owned),
+        stored("StackShare", sizes=signed),
+        stored("AnalysisMask", owner_of("analysis")),
+        stored("GeneratedImage", owner_of("generation"), sizes=(*signed, *copies, "signed_copy_byte_count")),
         Counted("Generation", OWN, generation, changing),
     ]
+
+
+def stored(model: str, owner: str = OWN, *, sizes: Sequence[str] = ("byte_count",)) -> Counted:
+    """Return an image that counts with the bytes of its files. sizes: the columns that have them."""
+    amount = " + ".join(f"{{row}}.{name}" for name in sizes)
+    return Counted(model, owner, {"stored_bytes": amount}, (*(("owner_id",) if owner == OWN else ()), *sizes))
 
 
 def owner_of(parent: str) -> str:
@@ -277,8 +283,10 @@ def install_after_migrate(*, using: str = "default", apps: Any = global_apps, **
     try:
         totals = apps.get_model("inpainting", "OwnerTotals")
         for rows in counted(connections[using].vendor):
-            apps.get_model("inpainting", rows.model)
-    except LookupError:
+            model = apps.get_model("inpainting", rows.model)
+            for column in rows.columns:
+                model._meta.get_field(column)
+    except (LookupError, FieldDoesNotExist):
         return
     if {field.name for field in totals._meta.fields} >= set(counters()):
         install(using)

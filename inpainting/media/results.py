@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ObjectDoesNotExist
 from django.core.files.base import ContentFile
+from django.db import DatabaseError
 from django.db.models.fields.files import FieldFile
 
 from inpainting.core.codecs import generation_parameters, read_png_texts, replace_png_texts
@@ -19,12 +23,15 @@ from inpainting.core.credentials import DigitalSourceType, Provenance
 from inpainting.core.metadata import ImageMetadata, SourceCredentials
 from inpainting.engines.inserting import CLONE
 from inpainting.media.conversions import converting
-from inpainting.media.files import ImageGone
-from inpainting.media.signing import sign
+from inpainting.media.files import ImageGone, size_of
+from inpainting.media.signing import sign, timestamps
 from inpainting.media.source_credentials import stored_credentials
 from inpainting.models import GeneratedImage, SourceImage, StackShare
-from inpainting.models.images import SOURCE_CREDENTIALS, StoredImage
+from inpainting.models.images import SOURCE_CREDENTIALS, SignedImage, StoredImage
+from inpainting.storage import check_free_space
 from inpainting.upscalers.registry import upscalers
+
+logger = logging.getLogger(__name__)
 
 
 def file_in_format(image: StoredImage, format: str, *, quality: int | None = None) -> FieldFile | ContentFile:
@@ -50,29 +57,19 @@ def result_with_settings(
     """Return the result in that format.
 
     embedded: whether its settings are in it, as a text of a PNG, the UserComment of other files; None: as stored.
-    is_signed: whether it has Content Credentials, and the digital source type in XMP. A signed file is made for this
-        response: its signature differs each time, and so does the name that stands for its bytes.
+    is_signed: whether it has Content Credentials, and the digital source type in XMP. Signed copies are stored of the
+        files that are: of the PNG, and of the lossy copy if there is one.
     Raises as `file_in_format` does.
     """
-    if not is_signed and (embedded is None or (format != PNG and not embedded)):
-        return file_in_format(image, format)  # lossy copies are stored without
-    generation = image.generation
-    texts = generation_parameters(generation.engine, generation.settings, index=image.index) if embedded else {}
-    variant = f"{'with' if embedded else 'without'}-settings"
+    is_as_stored = embedded is None or (format != PNG and not embedded)  # lossy copies are stored without
+    if is_signed:
+        field = {image.format: "signed_copy_file", PNG: "signed_file"}.get(format, "") if is_as_stored else ""
+        return signed_file(image, format, partial(signable_result, image, format, embedded), field=field)
+    if is_as_stored:
+        return file_in_format(image, format)
     with converting():
-        provenance = provenance_of(image) if is_signed else None
-        source_type = provenance.source_type.address if provenance else ""
-        if format == PNG:
-            png = image.read_bytes()
-            packet = packet_of_png(png, source_type) if source_type else None
-            data = replace_png_texts(png, None if embedded is None else texts, packet=packet)
-        else:
-            pixels = image.read()
-            kept = replace(pixels.metadata, digital_source_type=source_type)
-            quality = image.report["copy"]["quality"] if image.format == format else default_quality(kept)
-            data = encode_copy(pixels, format, quality, comment=texts.get(SETTINGS_TEXT, ""), metadata=kept).data
-    if provenance:
-        return signed(image, data, format, provenance)
+        data = result_data(image, format, embedded)
+    variant = f"{'with' if embedded else 'without'}-settings"
     return ContentFile(data, name=f"{image.file.name}.{variant}.{EXTENSIONS[format]}")
 
 
@@ -83,17 +80,82 @@ def shared_stack_file(shared: StackShare, *, is_signed: bool) -> FieldFile | Con
     """
     if not is_signed:
         return shared.file
+    return signed_file(shared, PNG, partial(signable_stack, shared), field="signed_file")
+
+
+def signed_file(
+    image: SignedImage, format: str, prepare: Callable[[], tuple[bytes, Provenance]], *, field: str
+) -> FieldFile | ContentFile:
+    """Return a file with Content Credentials: made at the first request and then stored in the field. Where there is no
+    field, or it cannot be stored, as on a full disk, or it lacks the time stamp that it should have, one that is made
+    for this response.
+
+    prepare: returns what is signed.
+    Raises as `file_in_format` does.
+    """
+    if stored := stored_copy(image, field):
+        return stored
     with converting():
-        provenance, png = provenance_of_stack(shared), shared.read_bytes()
-        data = replace_png_texts(png, None, packet=packet_of_png(png, provenance.source_type.address))
-    return signed(shared, data, PNG, provenance)
-
-
-def signed(image: StoredImage, data: bytes, format: str, provenance: Provenance) -> ContentFile:
-    """Return a file with Content Credentials. Call it after the conversion: others shall not wait for the server of
-    time stamps."""
+        if stored := stored_copy(image, field):  # another request has made it meanwhile
+            return stored
+        data, provenance = prepare()
+    # After the conversion: others shall not wait for the server of time stamps.
     data = sign(data, format, provenance)
+    if field and not timestamps.is_paused:
+        try:
+            check_free_space()
+            image.store_signed(field, ContentFile(data, name=f"picture.{EXTENSIONS[format]}"))
+            # That of this request, or of another process that was faster.
+            if stored := stored_copy(image, field):
+                return stored
+        except (OSError, DatabaseError):
+            logger.warning("The %s of %s cannot be stored", field, image.pk, exc_info=True)
+    # Its signature differs each time, and so does the name that stands for its bytes.
     return ContentFile(data, name=f"{image.file.name}.{sha256(data).hexdigest()}.{EXTENSIONS[format]}")
+
+
+def stored_copy(image: SignedImage, field: str) -> FieldFile | None:
+    """Return the file that the field names by now; None where it names none, or one that is gone. Raises ImageGone if
+    the row is, and StorageAway."""
+    if not field:
+        return None
+    try:
+        image.refresh_from_db(fields=[field])
+    except ObjectDoesNotExist as error:
+        raise ImageGone from error
+    file: FieldFile = getattr(image, field)
+    try:
+        size_of(file)
+    except ImageGone:
+        return None
+    return file
+
+
+def signable_result(image: GeneratedImage, format: str, embedded: bool | None) -> tuple[bytes, Provenance]:
+    provenance = provenance_of(image)
+    return result_data(image, format, embedded, source_type=provenance.source_type.address), provenance
+
+
+def signable_stack(shared: StackShare) -> tuple[bytes, Provenance]:
+    provenance, png = provenance_of_stack(shared), shared.read_bytes()
+    return replace_png_texts(png, None, packet=packet_of_png(png, provenance.source_type.address)), provenance
+
+
+def result_data(image: GeneratedImage, format: str, embedded: bool | None, *, source_type: str = "") -> bytes:
+    """Return the bytes of a result in that format. See `result_with_settings`.
+
+    source_type: the address of a digital source type for XMP; "" for none.
+    """
+    generation = image.generation
+    texts = generation_parameters(generation.engine, generation.settings, index=image.index) if embedded else {}
+    if format == PNG:
+        png = image.read_bytes()
+        packet = packet_of_png(png, source_type) if source_type else None
+        return replace_png_texts(png, None if embedded is None else texts, packet=packet)
+    pixels = image.read()
+    kept = replace(pixels.metadata, digital_source_type=source_type)
+    quality = image.report["copy"]["quality"] if image.format == format else default_quality(kept)
+    return encode_copy(pixels, format, quality, comment=texts.get(SETTINGS_TEXT, ""), metadata=kept).data
 
 
 def packet_of_png(png: bytes, source_type: str) -> bytes:

@@ -76,7 +76,12 @@ class TimestampServer:
     def url(self) -> str:
         """Return its address; "" without one and during a pause."""
         address: str = settings.CONTENT_CREDENTIALS_TIMESTAMP_URL
-        return "" if time.monotonic() < self._paused_until else address
+        return "" if self.is_paused else address
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether signatures lack the time stamp that they should have."""
+        return time.monotonic() < self._paused_until
 
     def pause(self) -> None:
         self._paused_until = time.monotonic() + PAUSE_SECONDS

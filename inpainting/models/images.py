@@ -134,18 +134,24 @@ class PreviewedImage(StoredImage):
         return get_user_model().objects.filter(pk=self.owner_id)  # type: ignore[attr-defined]  # of the subclasses
 
     def store_reduced(self, field: str, data: bytes) -> bool:
-        """Write a reduced copy to storage and save its name. False if the row was deleted or has one by now.
+        """Write a reduced copy to storage and save its name. False if the row was deleted or has one by now."""
+        return self.store_file(field, ContentFile(data, name=f"{field}.webp"))
+
+    def store_file(self, field: str, content: ContentFile, **changes: Any) -> bool:
+        """Write a file that was made on request to storage, and save its name and other changes of the row. False if
+        the row was deleted or names another file by now.
 
         The lock on the owner is the one that deletions take: a deletion that has read the row would leave the file.
         """
         file: FieldFile = getattr(self, field)
-        file.save(f"{field}.webp", ContentFile(data), save=False)
+        former = str(file.name or "")
+        file.save(str(content.name), content, save=False)
         saved = False
         try:
             with transaction.atomic():
                 list(self.owners.select_for_update(of=["self"], no_key=True).only("pk"))
-                rows = type(self)._default_manager.filter(pk=self.pk, **{field: ""})
-                saved = bool(rows.update(**{field: file.name}))
+                rows = type(self)._default_manager.filter(pk=self.pk, **{field: former})
+                saved = bool(rows.update(**{field: file.name}, **changes))
         finally:
             if not saved:
                 delete_file(file)
@@ -160,6 +166,24 @@ class ThumbnailedImage(PreviewedImage):
 
     class Meta:
         abstract = True
+
+
+class SignedImage(PreviewedImage):
+    """An image with a copy that has Content Credentials, which is made when it is first requested (see
+    `inpainting.media.results`)."""
+
+    signed_file = models.FileField(
+        upload_to=private_name, max_length=200, blank=True, default="", db_default="", editable=False,
+        help_text="the PNG with Content Credentials; empty until it is requested",
+    )  # fmt: skip
+    signed_byte_count = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
+
+    class Meta:
+        abstract = True
+
+    def store_signed(self, field: str, content: ContentFile) -> bool:
+        """Write a signed copy to storage, and save its name and size. False as of `store_file`."""
+        return self.store_file(field, content, **{f"{field.removesuffix('file')}byte_count": content.size})
 
 
 def reduced_webp(image: CanonicalImage, field: str) -> bytes:
@@ -271,7 +295,7 @@ def content_digest(image: CanonicalImage) -> str:
     return whole.hexdigest()
 
 
-class GeneratedImage(ThumbnailedImage):
+class GeneratedImage(SignedImage, ThumbnailedImage):
     """One result of a generation, and the measurements on its stored file."""
 
     generation = models.ForeignKey("inpainting.Generation", on_delete=models.CASCADE, related_name="images")
@@ -295,6 +319,12 @@ class GeneratedImage(ThumbnailedImage):
     )  # fmt: skip
     copy_sha256 = models.CharField(max_length=64, blank=True, default="", editable=False)
     copy_byte_count = models.PositiveBigIntegerField(default=0, editable=False)
+
+    signed_copy_file = models.FileField(
+        upload_to=private_name, max_length=200, blank=True, default="", db_default="", editable=False,
+        help_text="the lossy copy with Content Credentials; empty until it is requested",
+    )  # fmt: skip
+    signed_copy_byte_count = models.PositiveBigIntegerField(default=0, db_default=0, editable=False)
 
     HASHES: ClassVar[dict[str, str]] = {"file": "sha256", "hidden_file": "hidden_sha256", "copy_file": "copy_sha256"}
 

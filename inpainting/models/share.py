@@ -13,7 +13,7 @@ from django.utils import timezone
 from inpainting.core.codecs import encode_png
 from inpainting.core.image import CanonicalImage
 from inpainting.models.generation import Generation
-from inpainting.models.images import GeneratedImage, PreviewedImage, SourceImage, delete_files_of
+from inpainting.models.images import GeneratedImage, SignedImage, SourceImage, delete_files_of
 from inpainting.models.review import Verdict
 from inpainting.models.stack import Stack
 
@@ -62,7 +62,7 @@ class Share(SharedLink):
 # Keys to earlier tables are not constrained: the released version deletes users and generations without these rows.
 
 
-class StackShare(SharedLink, PreviewedImage):
+class StackShare(SharedLink, SignedImage):
     """A shared image of a photo's steps: what they showed together when it was shared."""
 
     owner = models.ForeignKey(

@@ -37,7 +37,8 @@ MODELS: tuple[type[StoredImage], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class NamedFile:
-    """A file that a row refers to. sha256: of its bytes; empty for thumbnails and previews, which have none."""
+    """A file that a row refers to. sha256: of its bytes; empty for thumbnails, previews and signed copies, which have
+    none."""
 
     file: str
     model: type[StoredImage]

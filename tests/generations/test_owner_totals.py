@@ -11,6 +11,7 @@ import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection, models
+from django.db.migrations.loader import MigrationLoader
 from django.db.models import F, Sum
 from django.utils import timezone
 
@@ -206,6 +207,16 @@ def test_every_model_with_files_that_count_has_triggers() -> None:
 def test_migrate_installs_the_triggers(db: None) -> None:
     assert owner_totals.installed().keys() == owner_totals.triggers(connection.vendor).keys()
     assert not owner_totals.install(), "there is nothing to do"
+
+
+def test_migrate_to_an_earlier_schema_installs_none(db: None) -> None:
+    """Triggers name columns that it does not have."""
+    earlier = MigrationLoader(connection).project_state(("inpainting", "0020_enlargement")).apps
+    owner_totals.remove()
+    owner_totals.install_after_migrate(apps=earlier)
+    assert not owner_totals.installed()
+    owner_totals.install_after_migrate()
+    assert owner_totals.installed()
 
 
 @pytest.mark.django_db(transaction=True)  # SQLite edits its schema outside transactions only

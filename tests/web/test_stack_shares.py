@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting.accounting import limits
+from inpainting.accounting.limits import stored_bytes
 from inpainting.core.codecs import decode_image
 from inpainting.core.geometry import Size
 from inpainting.generations import retention, shares, stack_shares
@@ -214,7 +215,9 @@ def test_the_picture_says_how_it_was_made(alices_browser: Client, stack: dict[st
     assert "Content Credentials" in content
     assert "A photo that was edited in several steps with DreamLayer; nothing else was changed." in content
     [picture] = re.findall(r'class="button primary" href="([^"]+)"', content)
-    manifest = manifest_of(Client().get(picture).getvalue())
+    data = Client().get(picture).getvalue()
+    assert Client().get(picture).getvalue() == data, "it is signed once"
+    manifest = manifest_of(data)
     action = last_action(manifest)
     assert action["digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
     assert action["parameters"] == {"org.dreamlayer.engine": "quick-fill, erase", "org.dreamlayer.model": "migan"}
@@ -226,3 +229,10 @@ def test_the_picture_says_how_it_was_made(alices_browser: Client, stack: dict[st
     assert source["instance_id"] == f"sha256:{Generation.objects.get(pk=stack['steps'][0]['generation']).source.sha256}"
     settings.CONTENT_CREDENTIALS = False
     assert "Content Credentials" not in Client().get(link).content.decode()
+    row = StackShare.objects.latest("created_at")
+    assert Client().get(picture).getvalue() == row.read_bytes()
+    used = stored_bytes(row.owner)
+    [revoke] = re.findall(rf'action="(/shares/{row.pk}/[^"]+)"', alices_browser.get(share_page(stack)).content.decode())
+    alices_browser.post(revoke)
+    assert used - stored_bytes(row.owner) == row.byte_count + len(data)
+    assert not default_storage.exists(str(row.signed_file.name))

@@ -144,8 +144,8 @@ class ResultQuery(Fields):
     content_credentials: Boolean = Field(
         None,
         description="true: the file says how it was made, as signed Content Credentials (C2PA) and as IPTC's digital "
-        "source type in XMP. The pixels are the same; the bytes differ each time. 400 where the site has turned that "
-        "off.",
+        "source type in XMP. The pixels are the same. What is stored is signed once; other formats, and other settings "
+        "in the file, are signed for each response. 400 where the site has turned that off.",
     )
 
 
