@@ -12,6 +12,7 @@ from allauth.core.internal.ratelimit import get_ip
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.http import HttpRequest
+from django.utils.translation import get_language, override
 
 from accounts.forms import refuse_reserved
 from accounts.hashers import HashingBusy
@@ -34,12 +35,16 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth sh
         super().send_account_already_exists_mail(email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """Send a mail whose links and signature have the address of the site: allauth takes it from the Host header."""
+        """Send a mail in the language of the account. Its links and its signature have the address of the site: allauth
+        takes it from the Host header."""
+        user = context.get("user") or User.objects.filter(email__iexact=email).first()
+        language = (user and user.chosen_language) or get_language()
         site = site_url(allauth_context.request)
         links = {name: site + path_of(value) for name, value in context.items() if name.endswith("_url")}
         domain = urlsplit(site).netloc
         signature = SimpleNamespace(name=domain, domain=domain)
-        super().send_mail(template_prefix, email, {**context, **links, "current_site": signature})
+        with override(language):
+            super().send_mail(template_prefix, email, {**context, **links, "current_site": signature})
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         try:

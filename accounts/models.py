@@ -130,6 +130,11 @@ class User(AbstractUser):
     def __str__(self) -> str:
         return self.email
 
+    @property
+    def chosen_language(self) -> str:
+        """The language of the account; "" for that of the browser, also where the chosen one is offered no more."""
+        return self.language if self.language in dict(settings.LANGUAGES) else ""
+
     @classmethod
     def reference(cls, pk: int) -> User:
         """Return a user of whom only the key is set, without a query, for conditions and foreign keys.

@@ -50,8 +50,8 @@ def language_of(request: HttpRequest) -> str:
         return settings.LANGUAGE_CODE
     # Without a session it is not looked at, so that caches may share the response.
     user = AnonymousUser() if request.session.session_key is None else request.user
-    chosen = user.language if isinstance(user, User) else ""
-    return chosen if chosen in dict(settings.LANGUAGES) else translation.get_language_from_request(request)
+    chosen = user.chosen_language if isinstance(user, User) else ""
+    return chosen or translation.get_language_from_request(request)
 
 
 def is_translated(url_path: str) -> bool:

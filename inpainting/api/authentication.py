@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.utils import translation
 from rest_framework.request import Request
 
@@ -22,6 +21,6 @@ class DialectKeyAuthentication(ApiKeyAuthentication):
         """Authenticate the request, whose response has the language of the account; English in compatible APIs."""
         found = super().authenticate(request)
         dialect = dialect_at(request.path)
-        if found and dialect and dialect.is_translated and found[0].language in dict(settings.LANGUAGES):
-            translation.activate(found[0].language)
+        if found and dialect and dialect.is_translated and (language := found[0].chosen_language):
+            translation.activate(language)
         return found
