@@ -6,9 +6,10 @@ manifest is about a person: neither words, nor masks, nor names of files.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal, Self
 
 from inpainting.core.metadata import SourceCredentials
 from inpainting.core.setting import UPSCALE
@@ -49,9 +50,37 @@ class DigitalSourceType(StrEnum):
         return self in (DigitalSourceType.COMPOSITE, DigitalSourceType.GENERATED)
 
 
+Verb = Literal["Removed", "Painted", "Extended", "Inserted", "Enlarged"]
+"""What a generation has done to a photo."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What was done to a photo until an image of it was made, by one generation or several."""
+
+    verbs: tuple[Verb, ...]  # each once
+    changes_nothing_else: bool  # no pixel outside the masks
+    source_type: DigitalSourceType
+    coverage: float  # share of the image that was repainted, 0 to 1
+    engine: str
+    model: str  # empty for engines without models
+    keeps_manifests: bool  # those of the photo, which a signed file then holds
+
+    @classmethod
+    def restored(cls, stored: Mapping[str, Any]) -> Self:
+        """Return what `asdict` has written as JSON, with other keys or without."""
+        values = {field.name: stored[field.name] for field in fields(cls)}
+        source_type = DigitalSourceType(values["source_type"])
+        return cls(**{**values, "verbs": tuple(values["verbs"]), "source_type": source_type})
+
+    @property
+    def is_enlarged(self) -> bool:
+        return "Enlarged" in self.verbs
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
-    """The origin of a result."""
+    """The origin of an image as Content Credentials say it."""
 
     source_type: DigitalSourceType
     is_enlarged: bool

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from django.urls import reverse
 
 from inpainting.core.sentences import restored
 from inpainting.core.setting import UPSCALE
 from inpainting.core.settings_table import DEFAULT_STRENGTH, PUBLIC_NAMES, public_names
-from inpainting.engines.inserting import has_placed_insert
 from inpainting.models import GeneratedImage, Generation
 from inpainting.translation import translated
 
-Verb = Literal["Removed", "Painted", "Extended", "Inserted", "Enlarged"]
 NOT_EXAMINED = {"nsfw_content_detected": None, "hidden_by": None}
 """The safety report of a result that no safety checker has examined."""
 NO_COPY = {"copy": None}
@@ -32,7 +30,7 @@ def metadata(generation: Generation) -> dict[str, Any]:
         "height": generation.result_size.height,
         **generation.placement,
         **enlarged_from(generation),
-        "verb": verb_of(generation),
+        "verb": generation.verb,
         "parent": generation.parent_id,
         "service": generation.service,
         "engine": generation.engine,
@@ -127,15 +125,3 @@ def preview_url(generation: Generation, name: str) -> str | None:
 def image_url(image: GeneratedImage) -> str:
     """The owner's link to a result."""
     return reverse("generation-image", args=[image.generation_id, image.index])
-
-
-def verb_of(generation: Generation) -> Verb:
-    """Return what was done to the photo."""
-    if generation.enlarged_to is not None:
-        return "Enlarged"
-    if generation.placement:
-        return "Extended"
-    if has_placed_insert(generation.settings, generation.ignored):
-        return "Inserted"
-    has_prompt = generation.prompt or generation.settings.get("regions")
-    return "Painted" if has_prompt and "prompt" not in generation.ignored else "Removed"

@@ -10,10 +10,12 @@ from django.core import signing
 from django.utils import timezone
 
 from inpainting.models import GeneratedImage, Share, StackShare
+from inpainting.models.share import SharedLink
 
 SIGNER = signing.Signer(salt="dreamlayer.share", sep=".")
 DAYS = (1, 7, 30, 90)
 """The periods after which a link may expire."""
+KINDS: tuple[type[SharedLink], ...] = (Share, StackShare)
 
 
 def share(
@@ -26,21 +28,28 @@ def share(
     )
 
 
-def token(shared: Share | StackShare) -> str:
+def token(shared: SharedLink) -> str:
     """The part of the link that cannot be guessed."""
     return SIGNER.sign(shared.pk.hex)
 
 
-def find(token: str) -> Share | StackShare | None:
+def find(token: str) -> SharedLink | None:
     """The share of a link. None if the link was altered, has expired or was revoked, or the image is gone."""
     try:
         pk = UUID(SIGNER.unsign(token))
     except (signing.BadSignature, ValueError):
         return None
-    shared: Share | StackShare | None
-    shared = Share.objects.select_related("image__generation__source").filter(pk=pk).first()
-    shared = shared or StackShare.objects.select_related("source").filter(pk=pk).first()
+    shared = first(pk=pk)
     return shared if shared is not None and shared.is_usable else None
+
+
+def first(*, pk: UUID, owner: Any = None) -> SharedLink | None:
+    """The share with this key, of a user or of anybody."""
+    for kind in KINDS:
+        found = kind._default_manager.select_related(*kind.READ_WITH_IT).filter(pk=pk)
+        if shared := (found if owner is None else found.filter(**{kind.OWNER: owner})).first():
+            return shared
+    return None
 
 
 def find_of_generation(generation: Any) -> list[Share]:
@@ -49,11 +58,9 @@ def find_of_generation(generation: Any) -> list[Share]:
     return list(shares.select_related("image__generation").order_by("-created_at"))
 
 
-def revoke(user: Any, pk: UUID) -> Share | StackShare | None:
+def revoke(user: Any, pk: UUID) -> SharedLink | None:
     """Delete a share of the user's; its link ends at once. None if there is no such share."""
-    shared: Share | StackShare | None
-    shared = Share.objects.select_related("image").filter(pk=pk, image__generation__owner=user).first()
-    shared = shared or StackShare.objects.filter(pk=pk, owner=user).first()
+    shared = first(pk=pk, owner=user)
     if shared is not None:
-        type(shared).objects.filter(pk=pk).delete()
+        type(shared)._default_manager.filter(pk=pk).delete()
     return shared

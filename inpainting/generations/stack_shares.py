@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from django.db import transaction
@@ -13,20 +14,20 @@ from django.utils import timezone
 
 from inpainting.accounting.limits import check_upload, lock_owner
 from inpainting.core import masks
-from inpainting.core.credentials import DigitalSourceType
+from inpainting.core.credentials import DigitalSourceType, Origin
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import Mask
 from inpainting.core.sentences import sentence
 from inpainting.core.setting import UPSCALE
 from inpainting.generations import history
-from inpainting.generations.description import verb_of
 from inpainting.generations.stack_images import carried, effective_mask, flatten
 from inpainting.generations.stacks import PhotoStack, Step
 from inpainting.media.conversions import converting
-from inpainting.media.results import source_type_of
 from inpainting.models import GeneratedImage, Generation, StackShare
 from inpainting.models.images import SOURCE_CREDENTIALS, delete_uncommitted_files
 from inpainting.storage import check_free_space
+
+Text = TypeVar("Text", bound=str)
 
 
 def share(
@@ -86,15 +87,16 @@ def report_of(stack: PhotoStack, seen: Sequence[Step]) -> dict[str, Any]:
     """What the steps that are seen have done, for the page and for Content Credentials."""
     results = [step.result for step in seen if step.result is not None]
     generations = [step.generation for step in seen]
-    report: dict[str, Any] = {
-        "verbs": unique(verb_of(generation) for generation in generations),
-        "changes_nothing_else": not any(image.outside_mask_changed_pixels for image in results),
-        "source_type": source_type(seen, results),
-        "coverage": coverage(stack.steps),
-        "engine": ", ".join(unique(generation.engine for generation in generations)),
-        "model": ", ".join(unique(generation.model for generation in generations)),
-        "keeps_manifests": stack.steps[0].generation.settings.get("keep_metadata") is not None,
-    }
+    origin = Origin(
+        verbs=tuple(unique(generation.verb for generation in generations)),
+        changes_nothing_else=not any(image.outside_mask_changed_pixels for image in results),
+        source_type=source_type(seen, results),
+        coverage=coverage(stack.steps),
+        engine=", ".join(unique(generation.engine for generation in generations)),
+        model=", ".join(unique(generation.model for generation in generations)),
+        keeps_manifests=stack.steps[0].generation.settings.get("keep_metadata") is not None,
+    )
+    report = asdict(origin)
     lowest = stack.steps[0].result
     if lowest is not None and SOURCE_CREDENTIALS in lowest.report:
         report[SOURCE_CREDENTIALS] = lowest.report[SOURCE_CREDENTIALS]
@@ -103,7 +105,7 @@ def report_of(stack: PhotoStack, seen: Sequence[Step]) -> dict[str, Any]:
 
 def source_type(seen: Sequence[Step], results: Iterable[GeneratedImage]) -> DigitalSourceType:
     """How the pixels that are seen came to be."""
-    types = {source_type_of(image) for image in results}
+    types = {image.source_type for image in results}
     if types == {DigitalSourceType.GENERATED} and not any(step.painted_back for step in seen):
         return DigitalSourceType.GENERATED
     if any(found.is_of_network for found in types):
@@ -133,6 +135,6 @@ def visible_mask(step: Step) -> Mask:
     return visible
 
 
-def unique(values: Iterable[str]) -> list[str]:
+def unique(values: Iterable[Text]) -> list[Text]:
     """The values that are not empty, each once, in their order."""
     return list(dict.fromkeys(value for value in values if value))

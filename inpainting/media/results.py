@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
-from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ObjectDoesNotExist
@@ -15,21 +12,19 @@ from django.core.files.base import ContentFile
 from django.db import DatabaseError
 from django.db.models.fields.files import FieldFile
 
-from inpainting.core.codecs import generation_parameters, read_png_texts, replace_png_texts
+from inpainting.core.codecs import read_png_texts, replace_png_texts
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, default_quality, encode_copy
 from inpainting.core.codecs.png_text import SETTINGS_TEXT
 from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights, write_packet
-from inpainting.core.credentials import DigitalSourceType, Provenance
+from inpainting.core.credentials import Origin, Provenance
 from inpainting.core.metadata import ImageMetadata, SourceCredentials
-from inpainting.engines.inserting import CLONE
 from inpainting.media.conversions import converting
 from inpainting.media.files import ImageGone, size_of
 from inpainting.media.signing import sign, timestamps
 from inpainting.media.source_credentials import stored_credentials
-from inpainting.models import GeneratedImage, SourceImage, StackShare
+from inpainting.models import GeneratedImage, SourceImage
 from inpainting.models.images import SOURCE_CREDENTIALS, SignedImage, StoredImage
 from inpainting.storage import check_free_space
-from inpainting.upscalers.registry import upscalers
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +37,8 @@ def file_in_format(image: StoredImage, format: str, *, quality: int | None = Non
     """
     if format == PNG:
         return image.file
-    if isinstance(image, GeneratedImage) and image.format == format:
-        return image.copy_file
+    if image.format == format:
+        return image.delivered
     with converting():
         pixels = image.read()
         quality = quality or default_quality(pixels.metadata)
@@ -51,10 +46,10 @@ def file_in_format(image: StoredImage, format: str, *, quality: int | None = Non
     return ContentFile(copy.data, name=f"{image.file.name}.{EXTENSIONS[format]}")
 
 
-def result_with_settings(
-    image: GeneratedImage, format: str, *, embedded: bool | None = None, is_signed: bool = False
+def file_with_settings(
+    image: SignedImage, format: str, *, embedded: bool | None = None, is_signed: bool = False
 ) -> FieldFile | ContentFile:
-    """Return the result in that format.
+    """Return a result, or a shared image of steps, in that format.
 
     embedded: whether its settings are in it, as a text of a PNG, the UserComment of other files; None: as stored.
     is_signed: whether it has Content Credentials, and the digital source type in XMP. Signed copies are stored of the
@@ -64,33 +59,21 @@ def result_with_settings(
     is_as_stored = embedded is None or (format != PNG and not embedded)  # lossy copies are stored without
     if is_signed:
         field = {image.format: "signed_copy_file", PNG: "signed_file"}.get(format, "") if is_as_stored else ""
-        return signed_file(image, format, partial(signable_result, image, format, embedded), field=field)
+        return signed_file(image, format, embedded, field=field)
     if is_as_stored:
         return file_in_format(image, format)
     with converting():
-        data = result_data(image, format, embedded)
+        data = data_of(image, format, embedded)
     variant = f"{'with' if embedded else 'without'}-settings"
     return ContentFile(data, name=f"{image.file.name}.{variant}.{EXTENSIONS[format]}")
 
 
-def shared_stack_file(shared: StackShare, *, is_signed: bool) -> FieldFile | ContentFile:
-    """Return the shared image of a photo's steps as PNG. Raises as `file_in_format` does.
-
-    is_signed: see `result_with_settings`.
-    """
-    if not is_signed:
-        return shared.file
-    return signed_file(shared, PNG, partial(signable_stack, shared), field="signed_file")
-
-
-def signed_file(
-    image: SignedImage, format: str, prepare: Callable[[], tuple[bytes, Provenance]], *, field: str
-) -> FieldFile | ContentFile:
+def signed_file(image: SignedImage, format: str, embedded: bool | None, *, field: str) -> FieldFile | ContentFile:
     """Return a file with Content Credentials: made at the first request and then stored in the field. Where there is no
     field, or it cannot be stored, as on a full disk, or it lacks the time stamp that it should have, one that is made
     for this response.
 
-    prepare: returns what is signed.
+    embedded: see `file_with_settings`.
     Raises as `file_in_format` does.
     """
     if stored := stored_copy(image, field):
@@ -98,7 +81,8 @@ def signed_file(
     with converting():
         if stored := stored_copy(image, field):  # another request has made it meanwhile
             return stored
-        data, provenance = prepare()
+        provenance = provenance_of(image)
+        data = data_of(image, format, embedded, source_type=provenance.source_type.address)
     # After the conversion: others shall not wait for the server of time stamps.
     data = sign(data, format, provenance)
     if field and not timestamps.is_paused:
@@ -131,23 +115,12 @@ def stored_copy(image: SignedImage, field: str) -> FieldFile | None:
     return file
 
 
-def signable_result(image: GeneratedImage, format: str, embedded: bool | None) -> tuple[bytes, Provenance]:
-    provenance = provenance_of(image)
-    return result_data(image, format, embedded, source_type=provenance.source_type.address), provenance
-
-
-def signable_stack(shared: StackShare) -> tuple[bytes, Provenance]:
-    provenance, png = provenance_of_stack(shared), shared.read_bytes()
-    return replace_png_texts(png, None, packet=packet_of_png(png, provenance.source_type.address)), provenance
-
-
-def result_data(image: GeneratedImage, format: str, embedded: bool | None, *, source_type: str = "") -> bytes:
-    """Return the bytes of a result in that format. See `result_with_settings`.
+def data_of(image: SignedImage, format: str, embedded: bool | None, *, source_type: str = "") -> bytes:
+    """Return the bytes of an image in that format. See `file_with_settings`.
 
     source_type: the address of a digital source type for XMP; "" for none.
     """
-    generation = image.generation
-    texts = generation_parameters(generation.engine, generation.settings, index=image.index) if embedded else {}
+    texts = image.embedded_texts() if embedded else {}
     if format == PNG:
         png = image.read_bytes()
         packet = packet_of_png(png, source_type) if source_type else None
@@ -164,70 +137,34 @@ def packet_of_png(png: bytes, source_type: str) -> bytes:
     return write_packet(ImageMetadata(rights=rights, digital_source_type=source_type))
 
 
-def provenance_of(image: GeneratedImage) -> Provenance:
-    """Return the origin of a result, with the source image that it was made from."""
-    generation = image.generation
+def provenance_of(image: SignedImage) -> Provenance:
+    """Return the origin of an image, with the photo that it was made from."""
+    origin, source = image.origin, image.source
     return Provenance(
-        source_type=source_type_of(image),
-        is_enlarged=generation.enlarged_to is not None,
-        coverage=image.report.get("coverage", 0.0),
-        engine=generation.engine,
-        model=generation.model,
-        source_sha256=generation.source.sha256,
-        source_credentials=source_credentials_of(image),
+        source_type=origin.source_type,
+        is_enlarged=origin.is_enlarged,
+        coverage=origin.coverage,
+        engine=origin.engine,
+        model=origin.model,
+        source_sha256=source.sha256,
+        source_credentials=source_credentials(image.report.get(SOURCE_CREDENTIALS), source, origin=origin),
     )
 
 
-def provenance_of_stack(shared: StackShare) -> Provenance:
-    """Return the origin of the shared image of a photo's steps, with the photo that they were made from."""
-    report = shared.report
-    return Provenance(
-        source_type=DigitalSourceType(report["source_type"]),
-        is_enlarged="Enlarged" in report["verbs"],
-        coverage=report["coverage"],
-        engine=report["engine"],
-        model=report["model"],
-        source_sha256=shared.source.sha256,
-        source_credentials=source_credentials(report, shared.source, keeps_manifests=report["keeps_manifests"]),
-    )
+def source_credentials(is_valid: bool | None, source: SourceImage, *, origin: Origin) -> SourceCredentials | None:
+    """Return the Content Credentials that the photo had; with its manifests where they are kept.
 
-
-def source_credentials_of(image: GeneratedImage) -> SourceCredentials | None:
-    """Return the Content Credentials that the source image had; with its manifests where they are kept."""
-    generation = image.generation
-    keeps_manifests = generation.settings.get("keep_metadata") is not None
-    return source_credentials(image.report, generation.source, keeps_manifests=keeps_manifests)
-
-
-def source_credentials(
-    report: Mapping[str, Any], source: SourceImage, *, keeps_manifests: bool
-) -> SourceCredentials | None:
-    is_valid = report.get(SOURCE_CREDENTIALS)
+    is_valid: what was found when they arrived; None where there were none.
+    """
     if is_valid is None:
         return None
-    return (stored_credentials(source.read_bytes()) if keeps_manifests else None) or SourceCredentials(is_valid)
+    return (stored_credentials(source.read_bytes()) if origin.keeps_manifests else None) or SourceCredentials(is_valid)
 
 
-def source_type_of(image: GeneratedImage) -> DigitalSourceType:
-    """Return how the pixels of a result came to be."""
-    generation = image.generation
-    if not generation.model or generation.model in upscalers():
-        clones = generation.settings.get("insert_mode") == CLONE and "insert_mode" not in generation.ignored
-        return DigitalSourceType.CAPTURES if clones else DigitalSourceType.HUMAN_EDITS
-    # Nothing of the source is seen where all of it is repainted from noise. Enlarging has no strength.
-    is_from_noise = "strength" not in generation.ignored and generation.settings.get("strength") == 1.0
-    is_whole = image.report.get("coverage") == 1.0
-    return DigitalSourceType.GENERATED if is_from_noise and is_whole else DigitalSourceType.COMPOSITE
-
-
-def is_signed_in_pages(image: GeneratedImage | StackShare) -> bool:
+def is_signed_in_pages(image: SignedImage) -> bool:
     """Return whether downloads from pages have Content Credentials: those of results of trained networks, unless the
     site has turned that off."""
-    if isinstance(image, StackShare):
-        source_type = DigitalSourceType(image.report["source_type"])
-    else:
-        source_type = source_type_of(image)
-    return settings.CONTENT_CREDENTIALS and source_type.is_of_network
+    return settings.CONTENT_CREDENTIALS and image.origin.source_type.is_of_network
 
 
 def result_bytes(image: GeneratedImage, format: str = "") -> bytes:

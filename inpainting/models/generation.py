@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 from django.db import models, transaction
 from django.db.models.functions import Now
 
+from inpainting.core.credentials import Verb
 from inpainting.core.folding import fold
 from inpainting.core.sentences import mark, parts_of, sentence
 from inpainting.database import fair_tags
 from inpainting.engines import registry
 from inpainting.engines.base import Plan
+from inpainting.engines.inserting import has_placed_insert
 from inpainting.models.conditioning_image import ConditioningImage
 from inpainting.models.generation_request import GenerationRequest, plan_columns
 from inpainting.models.images import GeneratedImage
@@ -101,6 +103,18 @@ class Generation(Reviewed, QueuedWork, GenerationRequest):
 
     def __str__(self) -> str:
         return f"{self.engine} {self.id}"
+
+    @property
+    def verb(self) -> Verb:
+        """What was done to the photo."""
+        if self.enlarged_to is not None:
+            return "Enlarged"
+        if self.placement:
+            return "Extended"
+        if has_placed_insert(self.settings, self.ignored):
+            return "Inserted"
+        has_prompt = self.prompt or self.settings.get("regions")
+        return "Painted" if has_prompt and "prompt" not in self.ignored else "Removed"
 
     # Mutators
 

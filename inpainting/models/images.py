@@ -21,13 +21,16 @@ from django.db.models.fields.files import FieldFile
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 
-from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png, thumbnail_webp
+from inpainting.core.codecs import STORED_LIMITS, decode_image, encode_png, generation_parameters, thumbnail_webp
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, LossyCopy, format_of
+from inpainting.core.credentials import DigitalSourceType, Origin
 from inpainting.core.image import CanonicalImage
 from inpainting.core.image import Mask as MaskPixels
 from inpainting.core.metadata import NO_METADATA, ImageMetadata
+from inpainting.engines.inserting import CLONE
 from inpainting.media import recent_inputs
 from inpainting.models.undeleted_file import delete_file
+from inpainting.upscalers.registry import upscalers
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +78,16 @@ class StoredImage(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def delivered(self) -> FieldFile:
+        """The file in the requested format."""
+        return self.file
+
+    @property
+    def format(self) -> str:
+        """The format of `delivered`."""
+        return PNG
 
     def write(self, png: bytes, image: CanonicalImage) -> None:
         """Put the bytes into storage; the caller saves the row in its transaction."""
@@ -180,6 +193,23 @@ class SignedImage(PreviewedImage):
 
     class Meta:
         abstract = True
+
+    report: models.JSONField[Any, Any]
+    """What was measured on the image, and what is known of the photo (SOURCE_CREDENTIALS)."""
+
+    @property
+    def origin(self) -> Origin:
+        """What was done to the photo."""
+        raise NotImplementedError
+
+    @property
+    def source(self) -> SourceImage:
+        """The photo as it was."""
+        raise NotImplementedError
+
+    def embedded_texts(self) -> dict[str, str]:
+        """Return the settings as texts of a PNG; {} where the image was not made by one generation."""
+        return {}
 
     def store_signed(self, field: str, content: ContentFile) -> bool:
         """Write a signed copy to storage, and save its name and size. False as of `store_file`."""
@@ -358,13 +388,44 @@ class GeneratedImage(SignedImage, ThumbnailedImage):
 
     @property
     def delivered(self) -> FieldFile:
-        """The file in the requested format: the lossy copy, or the PNG."""
         return self.copy_file or self.file
 
     @property
     def format(self) -> str:
-        """The format of `delivered`."""
         return format_of(str(self.delivered.name)) or PNG
+
+    @property
+    def source(self) -> SourceImage:
+        source: SourceImage = self.generation.source
+        return source
+
+    @property
+    def origin(self) -> Origin:
+        generation = self.generation
+        return Origin(
+            verbs=(generation.verb,),
+            changes_nothing_else=not self.outside_mask_changed_pixels,
+            source_type=self.source_type,
+            coverage=self.report.get("coverage", 0.0),
+            engine=generation.engine,
+            model=generation.model,
+            keeps_manifests=generation.settings.get("keep_metadata") is not None,
+        )
+
+    @property
+    def source_type(self) -> DigitalSourceType:
+        """How its pixels came to be."""
+        generation = self.generation
+        if not generation.model or generation.model in upscalers():
+            clones = generation.settings.get("insert_mode") == CLONE and "insert_mode" not in generation.ignored
+            return DigitalSourceType.CAPTURES if clones else DigitalSourceType.HUMAN_EDITS
+        # Nothing of the source is seen where all of it is repainted from noise. Enlarging has no strength.
+        is_from_noise = "strength" not in generation.ignored and generation.settings.get("strength") == 1.0
+        is_whole = self.report.get("coverage") == 1.0
+        return DigitalSourceType.GENERATED if is_from_noise and is_whole else DigitalSourceType.COMPOSITE
+
+    def embedded_texts(self) -> dict[str, str]:
+        return generation_parameters(self.generation.engine, self.generation.settings, index=self.index)
 
 
 def delete_uncommitted_files(written: Iterable[StoredImage]) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.db.models.signals import post_delete
+from django.urls import reverse
 from django.utils import timezone
 
 from inpainting.core.codecs import encode_png
+from inpainting.core.credentials import Origin
 from inpainting.core.image import CanonicalImage
 from inpainting.models.generation import Generation
 from inpainting.models.images import GeneratedImage, SignedImage, SourceImage, delete_files_of
@@ -22,6 +24,13 @@ MAX_NAME_CHARACTERS = 100
 
 class SharedLink(models.Model):
     """What every link has. It contains the signed primary key, so that the database holds no link."""
+
+    OWNER: ClassVar[str]
+    """The look-up of who shares it."""
+    READ_WITH_IT: ClassVar[tuple[str, ...]]
+    """The rows that its page shows, too."""
+    shows_steps: ClassVar[bool]
+    """Whether it shows the steps of a photo together, not one result."""
 
     expires_at = models.DateTimeField(db_index=True)
     name = models.CharField(max_length=MAX_NAME_CHARACTERS, blank=True, default="", db_default="")
@@ -35,9 +44,31 @@ class SharedLink(models.Model):
     class Meta:
         abstract = True
 
+    @property
+    def image(self) -> SignedImage:
+        """What the link shows."""
+        raise NotImplementedError
+
+    @property
+    def source(self) -> SourceImage:
+        """The photo as it was."""
+        return self.image.source
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the link works: not expired, and the owner can open all that it shows."""
+        raise NotImplementedError
+
+    @property
+    def listed_at(self) -> str:
+        """The path of the page where its owner finds it."""
+        raise NotImplementedError
+
 
 class Share(SharedLink):
     """A shared result."""
+
+    OWNER, READ_WITH_IT, shows_steps = "image__generation__owner", ("image__generation__source",), False
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     image = models.ForeignKey(GeneratedImage, on_delete=models.CASCADE, related_name="shares")
@@ -47,13 +78,11 @@ class Share(SharedLink):
         return f"share of {self.image_id}"
 
     @property
-    def source(self) -> SourceImage:
-        """The photo as it was."""
-        return self.image.generation.source
+    def listed_at(self) -> str:
+        return reverse("generation", args=[self.image.generation_id]) + "#share"
 
     @property
     def is_usable(self) -> bool:
-        """Whether the link works: not expired, and the owner can open the result."""
         generation, now = self.image.generation, timezone.now()
         generation_expires_at = generation.expires_at or self.expires_at
         return min(self.expires_at, generation_expires_at) > now and not generation.is_hidden
@@ -64,6 +93,8 @@ class Share(SharedLink):
 
 class StackShare(SharedLink, SignedImage):
     """A shared image of a photo's steps: what they showed together when it was shared."""
+
+    OWNER, READ_WITH_IT, shows_steps = "owner", ("source",), True
 
     owner = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="stack_shares", db_constraint=False
@@ -89,12 +120,18 @@ class StackShare(SharedLink, SignedImage):
 
     @property
     def image(self) -> StackShare:
-        """What the link shows."""
         return self
 
     @property
+    def origin(self) -> Origin:
+        return Origin.restored(self.report)
+
+    @property
+    def listed_at(self) -> str:
+        return reverse("stack-share", args=[self.stack_id])
+
+    @property
     def is_usable(self) -> bool:
-        """Whether the link works: not expired, and the owner can open all that is seen, and the photo."""
         now = timezone.now()
         expired = models.Q(expires_at__lte=now)
         open_ones = self.generations.filter(deleted_at=None).exclude(expired).exclude(verdict=Verdict.REMOVED)

@@ -17,13 +17,13 @@ from django.views.decorators.http import require_GET
 from inpainting.core.adapter_uses import IMAGE_LABELS
 from inpainting.engines import registry
 from inpainting.generations import history, shares, stack_shares
-from inpainting.generations.description import image_url, input_url, measurements, message_of, metadata, verb_of
+from inpainting.generations.description import image_url, input_url, measurements, message_of, metadata
 from inpainting.generations.edit_tree import in_tree
 from inpainting.generations.setting_rows import LABELS, setting_rows
 from inpainting.media.results import is_signed_in_pages
-from inpainting.models import Generation, Share, StackShare, Status
+from inpainting.models import Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
-from inpainting.models.share import MAX_NAME_CHARACTERS
+from inpainting.models.share import MAX_NAME_CHARACTERS, SharedLink
 from inpainting.translation import translated
 from inpainting.web.editor_choices import HIDDEN_SENTENCE
 from inpainting.web.history_page import model_labels
@@ -57,16 +57,11 @@ def generation_page(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, "generation.html", context)
 
 
-def about_links(request: HttpRequest, found: Iterable[Share | StackShare]) -> dict[str, Any]:
+def about_links(request: HttpRequest, found: Iterable[SharedLink]) -> dict[str, Any]:
     """Return what the templates of links and of the form for a new one read."""
     return {
         "shares": [
-            {
-                "share": share,
-                "of_stack": isinstance(share, StackShare),
-                "index": None if isinstance(share, StackShare) else share.image.index,
-                "url": request.build_absolute_uri(reverse("shared", args=[shares.token(share)])),
-            }
+            {"share": share, "url": request.build_absolute_uri(reverse("shared", args=[shares.token(share)]))}
             for share in found
         ],
         "share_days": shares.DAYS,
@@ -82,7 +77,7 @@ def summary(generation: Generation) -> str:
     if generation.enlarged_to is not None:
         return gettext("Enlarged to {size} in {seconds} s.").format(size=generation.enlarged_to, seconds=seconds)
     changed = max((image.outside_mask_changed_pixels for image in generation.images.all()), default=0)
-    done = DONE[verb_of(generation)].format(seconds=seconds)
+    done = DONE[generation.verb].format(seconds=seconds)
     if not changed:
         return gettext("{done}, nothing else touched.").format(done=done)
     return ngettext(

@@ -15,16 +15,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.models import SignedInRequest
 from inpainting.accounting.limits import LimitReached
-from inpainting.core.codecs.formats import EXTENSIONS, PNG
+from inpainting.core.codecs.formats import EXTENSIONS
+from inpainting.core.credentials import Origin
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history, shares, stack_shares, stacks
-from inpainting.generations.description import verb_of
 from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
 from inpainting.media.previews import preview_of
-from inpainting.media.results import is_signed_in_pages, result_with_settings, shared_stack_file
-from inpainting.models import Share, StackShare
+from inpainting.media.results import file_with_settings, is_signed_in_pages
 from inpainting.models.images import SOURCE_CREDENTIALS
-from inpainting.models.share import MAX_NAME_CHARACTERS
+from inpainting.models.share import MAX_NAME_CHARACTERS, SharedLink
 from inpainting.translation import translated
 from inpainting.web.generation_page import about_links
 
@@ -129,9 +128,7 @@ def revoke_share(request: SignedInRequest, pk: UUID) -> HttpResponse:
     shared = shares.revoke(request.user, pk)
     if shared is None:
         raise Http404
-    if isinstance(shared, StackShare):
-        return redirect(reverse("stack-share", args=[shared.stack_id]))
-    return redirect(reverse("generation", args=[shared.image.generation_id]) + "#share")
+    return redirect(shared.listed_at)
 
 
 @require_safe
@@ -144,10 +141,9 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
         preview = reverse("shared-preview", args=[token])
         context = {
             "share": shared,
-            "of_stack": isinstance(shared, StackShare),
             "image": shared.image,
             "token": token,
-            "sentence": sentence_about(shared),
+            "sentence": sentence_about(shared.image.origin),
             "is_signed": is_signed_in_pages(shared.image),
             "had_credentials": about_source(shared),
             "preview_url": request.build_absolute_uri(preview) if shared.has_preview else None,
@@ -158,22 +154,18 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
     return response
 
 
-def sentence_about(shared: Share | StackShare) -> str:
+def sentence_about(origin: Origin) -> str:
     """Return what a shared image is, for somebody who knows nothing about it."""
-    if isinstance(shared, StackShare):
-        verbs, is_rest_as_it_was = shared.report["verbs"], shared.report["changes_nothing_else"]
-    else:
-        verbs, is_rest_as_it_was = [verb_of(shared.image.generation)], not shared.image.outside_mask_changed_pixels
-    is_rest_as_it_was = is_rest_as_it_was and "Enlarged" not in verbs
-    if len(verbs) > 1:
+    is_rest_as_it_was = origin.changes_nothing_else and not origin.is_enlarged
+    if len(origin.verbs) > 1:
         return str(STEPS_CHANGED_NOTHING_ELSE if is_rest_as_it_was else WHAT_STEPS_DID)
-    [verb] = verbs
+    [verb] = origin.verbs
     if not is_rest_as_it_was:
         return str(WHAT_WAS_DONE[verb])
     return str(NOTHING_ELSE_WAS_CHANGED[verb])
 
 
-def about_source(shared: Share | StackShare) -> str:
+def about_source(shared: SharedLink) -> str:
     """Return whether the Content Credentials of the photo were valid; "" where it had none."""
     is_valid = shared.image.report.get(SOURCE_CREDENTIALS)
     return "" if is_valid is None else str(SOURCE_HAD[is_valid])
@@ -183,15 +175,10 @@ def about_source(shared: Share | StackShare) -> str:
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
     """Return the result in the requested format, of steps as PNG, as a download, with Content Credentials if a network
     painted it."""
-    shared = get_share_or_404(token)
-    is_signed = is_signed_in_pages(shared.image)
+    image = get_share_or_404(token).image
     try:
-        if isinstance(shared, StackShare):
-            format, file = PNG, shared_stack_file(shared, is_signed=is_signed)
-        else:
-            format = shared.image.format
-            file = result_with_settings(shared.image, format, is_signed=is_signed)
-        filename = f"dreamlayer.{EXTENSIONS[format]}"
+        file = file_with_settings(image, image.format, is_signed=is_signed_in_pages(image))
+        filename = f"dreamlayer.{EXTENSIONS[image.format]}"
         return linked_image_response(request, file, {**INERT, **PUBLIC}, filename=filename)
     except ImageUnavailable as error:
         return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
@@ -218,7 +205,7 @@ def shared_source(request: HttpRequest, token: str) -> HttpResponseBase:
         return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
 
 
-def get_share_or_404(token: str) -> Share | StackShare:
+def get_share_or_404(token: str) -> SharedLink:
     shared = shares.find(token)
     if shared is None:
         raise Http404

@@ -23,7 +23,7 @@ from inpainting.core.codecs import decode_image
 from inpainting.core.credentials import DigitalSourceType
 from inpainting.core.geometry import Size
 from inpainting.engines.base import Queue
-from inpainting.media.results import provenance_of, source_type_of
+from inpainting.media.results import provenance_of
 from inpainting.models import Generation, InferenceModel, LedgerEntry, Status
 from inpainting.upscalers.enlarging import Enlargement
 from inpainting.worker.fleet import needed_by
@@ -122,7 +122,7 @@ def test_outside_of_a_mask_the_result_is_the_plain_upscaling(
     assert (rows.max() <= 50 * factor, columns.max() <= 61 * factor) == (True, True)
     assert metadata["results"][0]["outside_mask_changed_pixels"] == 0
     assert 0 < metadata["results"][0]["coverage"] < 0.2
-    assert source_type_of(generation.images.get()) is DigitalSourceType.COMPOSITE
+    assert generation.images.get().source_type is DigitalSourceType.COMPOSITE
 
 
 def test_an_empty_mask_is_refused(alices_program: Client, tiny: InferenceModel) -> None:

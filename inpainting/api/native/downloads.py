@@ -27,10 +27,11 @@ from inpainting.api.views import ImageView
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs.formats import EXTENSIONS, FORMATS_BY_EXTENSION, PNG
 from inpainting.core.errors import InvalidRequest
+from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import find_setting
 from inpainting.media.files import FOR_EVERY_ORIGIN, OWNERS_ONLY, image_response, linked_image_response
 from inpainting.media.previews import preview_of, thumbnail_of
-from inpainting.media.results import file_in_format, result_with_settings
+from inpainting.media.results import file_in_format, file_with_settings
 from inpainting.models import GeneratedImage, SourceImage
 
 PROBLEMS = (404, 410, 416)
@@ -130,7 +131,7 @@ class GenerationConditioningImagePreview(PreviewFile, InputImage):
     pass
 
 
-NO_CREDENTIALS = "This site adds no Content Credentials; leave content_credentials out."
+NO_CREDENTIALS = sentence("This site adds no Content Credentials; leave content_credentials out.")
 FORMAT = "png: the lossless PNG. A format that was not requested is a lossy copy made for this response."
 
 
@@ -162,7 +163,7 @@ class GenerationImage(ImageView):
         name = f"dreamlayer-{str(pk)[:8]}-{index}.{EXTENSIONS[format]}" if "download" in request.query_params else None
         if query.content_credentials and not settings.CONTENT_CREDENTIALS:
             raise InvalidRequest(NO_CREDENTIALS, code="field_invalid", field="content_credentials")
-        file = result_with_settings(image, format, embedded=embedded, is_signed=bool(query.content_credentials))
+        file = file_with_settings(image, format, embedded=embedded, is_signed=bool(query.content_credentials))
         return image_response(request, file, OWNERS_ONLY, filename=name)
 
 
@@ -192,8 +193,7 @@ class PublicImage(ImageView):
     def get(self, request: Request, token: str, extension: str) -> HttpResponseBase:
         """The extension is png, or that of the requested output_format."""
         image = public_image(token)
-        formats = {PNG, image.format if isinstance(image, GeneratedImage) else PNG}
-        if image is None or extension not in {EXTENSIONS[format] for format in formats}:
+        if image is None or extension not in {EXTENSIONS[format] for format in (PNG, image.format)}:
             raise NotFound("Image not found", code="not_found")
         file = file_in_format(image, FORMATS_BY_EXTENSION[extension])
         return linked_image_response(request, file, FOR_EVERY_ORIGIN)

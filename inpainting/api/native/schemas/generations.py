@@ -13,11 +13,11 @@ from inpainting.api.fields import extended_by
 from inpainting.api.media.links import public_image_url
 from inpainting.api.native.schemas.base import Answer, Optional, Page, Success, optional
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS
+from inpainting.core.credentials import Verb
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import SETTINGS
 from inpainting.generations import description
-from inpainting.media.results import source_type_of
 from inpainting.models import Analysis, GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event
 from inpainting.translation import translated
@@ -67,7 +67,7 @@ class Metadata(Answer):
     source_box: Optional[list[int]] = Field(None, description=SOURCE_BOX)
     work_width: Optional[int] = Field(None, description="The requested width, at which the engine worked.")
     work_height: Optional[int] = None
-    verb: description.Verb = Field(description="What was done to the photo.")
+    verb: Verb = Field(description="What was done to the photo.")
     parent: UUID | None = Field(description=PARENT)
     service: str = Field(description="The API that accepted it: native, or the name of a service.")
     engine: str
@@ -197,7 +197,7 @@ class GeneratedImageDocument(Answer):
             outside_mask_changed_pixels=image.outside_mask_changed_pixels,
             seam_score=image.seam_score,
             score=image.score,
-            digital_source_type=source_type_of(image).address,
+            digital_source_type=image.source_type.address,
             nsfw_content_detected=image.report.get("nsfw_content_detected"),
             hidden_by=image.report.get("hidden_by"),
         )

@@ -12,6 +12,7 @@ from inpainting.api.fields import Fields, NotBoolean, extended_by
 from inpainting.api.native.schemas.base import Answer
 from inpainting.api.native.schemas.bodies import File
 from inpainting.api.setting_types import type_of
+from inpainting.core.credentials import Verb
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.settings_table import find_setting
 from inpainting.generations import description
@@ -96,7 +97,7 @@ class StepDocument(Answer):
         description="Its mask touches a step that it was made on and that is hidden, painted back or replaced since."
     )
     changes_size: bool = Field(description="It can be hidden only together with all after it.")
-    verb: description.Verb
+    verb: Verb
     status: Status
     engine: str
     prompt: str = Field(description="Empty where the engine did not read it.")
@@ -118,7 +119,7 @@ class StepDocument(Answer):
             made_on=list(step.made_on),
             made_on_hidden=made_on_hidden,
             changes_size=step.changes_size,
-            verb=description.verb_of(generation),
+            verb=generation.verb,
             status=Status(generation.status),
             engine=generation.engine,
             prompt="" if "prompt" in generation.ignored else generation.prompt,
