@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from inpainting.media.signing import SigningIdentity, derive_identity
 from tests.support.installation import ROOT, Installation
 
 PAGE = (ROOT / "docs/run/operations.md").read_text()
@@ -46,6 +47,10 @@ def installation(tmp_path: Path) -> Installation:
 
 
 @pytest.mark.full
+def signer_of(installation: Installation) -> SigningIdentity:
+    return derive_identity((installation.folder / "secret-key").read_text().strip())
+
+
 def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
     installation: Installation, tmp_path: Path, photo_png: bytes, mask_png: bytes
 ) -> None:
@@ -70,6 +75,7 @@ def test_a_backup_of_a_running_server_is_complete_and_restores_elsewhere(
     assert [path for path in backup.rglob("*") if path.stat().st_mode & 0o077] == []
     restored = Installation(tmp_path / "restored")
     checked = run("restore", restored, backup)
+    assert signer_of(restored) == signer_of(installation), "Content Credentials have the same signer"
     assert ": 0 missing, 0 without a row, 0 altered." in checked
     with restored.serving():
         for url in accepted[:before]:

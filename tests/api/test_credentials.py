@@ -180,35 +180,44 @@ def test_the_identity_of_a_site_is_derived_from_its_secret_key() -> None:
 
 @pytest.fixture
 def own_pem(tmp_path: Path) -> Path:
-    """A P-256 key with a certificate of an authority."""
-    derived = x509.load_pem_x509_certificates(signing.derive_identity("authority").chain)[0]
+    """A P-256 key with its certificate, and with that of the authority which has signed it."""
+    leaf, root = x509.load_pem_x509_certificates(signing.derive_identity("authority").chain)
     authority, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    builder = x509.CertificateBuilder(
-        signing.name("an authority"), signing.name("Example News"), key.public_key(), 7, *signing.VALID
-    )
-    for extension in derived.extensions:
-        if extension.oid not in (ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.SUBJECT_KEY_IDENTIFIER):
-            builder = builder.add_extension(extension.value, extension.critical)
-    builder = builder.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
-    ).add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-    certificate = builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+    def certificate(subject: str, public_key: ec.EllipticCurvePublicKey, like: x509.Certificate) -> bytes:
+        issuer, subject_name = signing.name("an authority"), signing.name(subject)
+        builder = x509.CertificateBuilder(issuer, subject_name, public_key, x509.random_serial_number(), *signing.VALID)
+        for extension in like.extensions:
+            if extension.oid not in (ExtensionOID.AUTHORITY_KEY_IDENTIFIER, ExtensionOID.SUBJECT_KEY_IDENTIFIER):
+                builder = builder.add_extension(extension.value, extension.critical)
+        builder = builder.add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()), critical=False
+        ).add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        return builder.sign(authority, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     path = tmp_path / "credentials.pem"
-    path.write_bytes(private + certificate)
+    path.write_bytes(
+        private
+        + certificate("Example News", key.public_key(), leaf)
+        + certificate("an authority", authority.public_key(), root)
+    )
     return path
 
 
-def test_a_site_signs_with_its_own_certificate(
+def test_a_site_signs_with_its_own_certificate_and_sends_those_that_lead_to_an_authority(
     alices_program: Client, photo_png: bytes, mask_png: bytes, settings: Any, own_pem: Path
 ) -> None:
     settings.CONTENT_CREDENTIALS_PEM = str(own_pem)
     call_command("check")
-    manifest = manifest_of(signed(alices_program, painted(alices_program, photo_png, mask_png)))
+    data = signed(alices_program, painted(alices_program, photo_png, mask_png))
+    manifest = manifest_of(data)
     assert manifest["signature_info"]["common_name"] == "DreamLayer, Example News"
     assert manifest["signature_info"]["alg"] == "Es256"
+    chain = x509.load_pem_x509_certificates(own_pem.read_bytes())
+    assert [found.public_bytes(serialization.Encoding.DER) in data for found in chain] == [True, True]
 
 
 def test_the_check_refuses_a_file_without_a_key_and_its_certificate(
