@@ -13,10 +13,11 @@ self.addEventListener("fetch", (event) => {
   if (method === "GET" && destination) event.respondWith(load(event)) // a page or a file of it; a script's own requests have none
 })
 
+/** Keeps the photo for the editor. Where there is none, or this browser cannot keep it, a page asks for it again. */
 async function receive(request) {
   const photo = (await request.formData()).get("{{ field }}")
-  if (photo instanceof File) await keep(photo)
-  return Response.redirect(`${EDITOR}?photo`, 303)
+  const isKept = photo instanceof File && (await keep(photo).then(() => true, () => false))
+  return Response.redirect(isKept ? `${EDITOR}?photo` : request.url, 303)
 }
 
 async function load(event) {

@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.views.decorators.cache import cache_control
 from django.views.decorators.csrf import csrf_exempt
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods
 
-from inpainting.core.codecs.accepted import CONTENT_TYPES, FORMATS
+from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, CONTENT_TYPES, FORMATS
 
 PHOTO = "photo"
 """The field in which the browser sends a photo that another app shares."""
@@ -68,10 +68,12 @@ def service_worker(request: HttpRequest) -> HttpResponse:
 
 
 @csrf_exempt
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 def shared_photo(request: HttpRequest) -> HttpResponseBase:
-    """Open the editor where no service worker has received the photo, which is then to be chosen there.
+    """Ask again for a shared photo that no service worker has received.
 
-    Nothing is read or changed, so a form of another site does no harm.
+    What is posted is not read and changes nothing, so a form of another site does no harm.
     """
-    return redirect("editor")
+    if request.method == "POST":
+        return redirect("shared-photo")  # a reload shall not send the photo again
+    return render(request, "shared_photo.html", {"accepted_files": ACCEPT_ATTRIBUTE})

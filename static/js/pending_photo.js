@@ -8,6 +8,16 @@ const LONGEST_MS = 60 * 60 * 1000 // the next person at this browser should not 
 /** @param {File} file */
 export const keep = (file) => change("readwrite", (files) => files.put({ file, keptAt: Date.now() }, KEY))
 
+/** Keeps the file for the editor, and opens a page that leads there. @param {File} file @param {string} url */
+export async function keepAndOpen(file, url) {
+  try {
+    await keep(file)
+  } catch {
+    // Without storage, as in some private windows, it has to be chosen again.
+  }
+  location.assign(url)
+}
+
 /** The pending file, or null. @returns {Promise<File | null>} */
 export async function pendingPhoto() {
   /** @type {{file: File, keptAt: number} | null | undefined} */

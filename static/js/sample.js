@@ -6,7 +6,7 @@ import { canUndo, push, undo } from "editor/document/document"
 import { shape, stroke } from "editor/document/operations"
 import { Store } from "editor/document/store"
 import { remember, remembered } from "editor/form/remembered"
-import { keep } from "pending_photo"
+import { keepAndOpen } from "pending_photo"
 import { duration } from "format"
 import { gettext } from "text"
 
@@ -202,14 +202,7 @@ document.addEventListener("keydown", (event) => {
 // --- a photo of one's own -----------------------------------------------------------------------------------------
 
 /** @param {File[]} files */
-async function bring([file]) {
-  try {
-    await keep(file)
-  } catch {
-    // Without storage, as in some private windows, it has to be chosen again.
-  }
-  location.assign(/** @type {string} */ (root.dataset.signUpUrl))
-}
+const bring = ([file]) => keepAndOpen(file, /** @type {string} */ (root.dataset.signUpUrl))
 
 for (const card of /** @type {NodeListOf<HTMLElement>} */ ($("task-cards").querySelectorAll("[data-task]"))) {
   card.addEventListener("click", () => {

@@ -1,7 +1,9 @@
-"""What the installed app does beyond the pages: it opens photos that other apps share, and without a connection."""
+"""What the installed app does beyond the pages: it opens photos that other apps share and files, also without a
+connection."""
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,57 @@ def test_a_shared_photo_opens_after_signing_up(visitor: Page, photo_file: Path) 
     expect(visitor.locator("#pending-photo")).to_contain_text(photo_file.name)
     sign_up(visitor)
     expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)
+
+
+def send_without_service_worker(page: Page, photo_file: Path) -> None:
+    """Share a photo as `share` does, and choose it again where a page asks for it."""
+    page.evaluate(
+        """() => {
+            const form = Object.assign(document.createElement("form"), { action: "/shared-photo/", method: "post" })
+            document.body.append(form)
+            form.submit()
+        }"""
+    )
+    expect(page.get_by_role("heading", name="Choose the photo again")).to_be_visible()
+    page.get_by_label("Choose a photo").set_input_files(photo_file)
+
+
+def test_a_photo_that_no_service_worker_received_is_chosen_again(page: Page, photo_file: Path) -> None:
+    send_without_service_worker(page, photo_file)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+
+
+def test_a_visitor_who_chose_it_again_signs_up_before_it_opens(visitor: Page, photo_file: Path) -> None:
+    visitor.goto("/")
+    send_without_service_worker(visitor, photo_file)
+    expect(visitor.locator("#pending-photo")).to_contain_text(photo_file.name)
+    sign_up(visitor)
+    expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)
+
+
+def test_a_photo_that_this_browser_cannot_keep_is_asked_for_again(page: Page, photo_file: Path) -> None:
+    """As on a full disk: what the service worker gets is then no file."""
+    share(page, photo_file)
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+    send_without_service_worker(page, photo_file)
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+
+
+def test_a_file_that_is_opened_with_the_app_opens_in_the_editor(page: Page, photo_file: Path) -> None:
+    """With what the browser passes to an installed app; tests cannot install one."""
+    page.add_init_script("window.launchQueue = { setConsumer(open) { window.openFiles = (...files) => open({ files }) } }")
+    page.goto("/")
+    page.wait_for_selector("#editor[data-ready]")
+    page.evaluate(
+        """(data) => {
+            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))
+            openFiles({ getFile: async () => new File([bytes], "from-a-folder.png", { type: "image/png" }) })
+        }""",
+        base64.b64encode(photo_file.read_bytes()).decode(),
+    )
+    expect(page.locator("#photo-name")).to_have_text("from-a-folder.png")
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
 
 
 def open_installed(page: Page) -> None:

@@ -11,7 +11,7 @@ from django.test import Client
 from PIL import Image
 
 from accounts.models import User
-from inpainting.core.codecs.accepted import CONTENT_TYPES, SUFFIXES
+from inpainting.core.codecs.accepted import ACCEPT_ATTRIBUTE, CONTENT_TYPES, SUFFIXES
 
 
 def manifest(client: Client) -> dict[str, Any]:
@@ -54,11 +54,17 @@ def test_the_service_worker_is_at_the_root_and_is_asked_for_each_time(client: Cl
     assert manifest(client)["share_target"]["action"] in script
 
 
-def test_a_shared_photo_without_a_service_worker_leads_to_the_editor(client: Client) -> None:
-    response = client.post("/shared-photo/", {"photo": SimpleUploadedFile("a.png", b"x" * 1000)})
+@pytest.mark.django_db
+def test_a_page_asks_for_a_photo_that_was_shared_without_a_service_worker(client: Client) -> None:
+    """Also a visitor, and without a CSRF token, which no browser sends with a shared photo."""
+    sent = {"photo": SimpleUploadedFile("a.png", b"x" * 1000)}
+    response = Client(enforce_csrf_checks=True).post("/shared-photo/", sent)
     assert response.status_code == 302
-    assert response["Location"] == "/"
-    assert client.get("/shared-photo/").status_code == 405
+    assert response["Location"] == "/shared-photo/"
+    page = client.get("/shared-photo/").content.decode()
+    assert "Choose the photo again" in page
+    assert f'type="file" accept="{ACCEPT_ATTRIBUTE}"' in page
+    assert client.put("/shared-photo/").status_code == 405
 
 
 @pytest.mark.django_db
