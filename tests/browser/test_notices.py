@@ -1,4 +1,5 @@
-"""A person who is elsewhere is told that a long painting has ended: in the title, by a notification and by a sound."""
+"""A person who is elsewhere is told that a long painting or batch has ended: in the title, by a notification and by a
+sound."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocketRoute, expect
+from playwright.sync_api import Browser, Page, Route, WebSocketRoute, expect
 
 from tests.browser.conftest import sign_up, watched_page
 from tests.browser.editor_page import (
@@ -159,3 +160,71 @@ def test_the_browser_is_asked_for_its_permission(browser: Browser, site: Install
         page.reload()
         expect(box).to_be_checked()
         assert page.evaluate("Notification.permission") == "granted"
+
+
+class RunningBatch:
+    """The page of a batch of two photos, of which `counts` have ended, with a clock of its own."""
+
+    def __init__(self, page: Page, photo_file: Path) -> None:
+        self.page, self.counts = page, {"succeeded": 1, "running": 1}
+        page.add_init_script(RECORDED)
+        sign_up(page)
+        page.goto("/batches/")
+        page.wait_for_selector("#new-batch[data-ready]")
+        page.set_input_files("#batch-input", photo_file)
+        page.get_by_role("radio", name="Enlarge").check()
+        page.get_by_role("button", name="Enlarge 1 photo").click()
+        page.wait_for_url("**/batches/*-*/")
+        page.route("**/api/batches/*/", self.answer)
+        page.clock.install()
+        page.reload()
+        expect(page).to_have_title("50 % · Batch – DreamLayer")
+
+    def answer(self, route: Route) -> None:
+        states = ("succeeded", "failed", "refused", "cancelled", "queued", "running")
+        counts = {state: self.counts.get(state, 0) for state in states}
+        done = 2 - counts["running"]
+        status = "done" if done == 2 else "running"
+        route.fulfill(json={"counts": counts, "done": done, "total": 2, "status": status, "results": None, "items": []})
+
+    def leave(self) -> None:
+        self.page.evaluate("window.isAway = true; document.dispatchEvent(new Event('visibilitychange'))")
+
+    def end(self, *, after_seconds: int, **counts: int) -> None:
+        self.page.clock.run_for(1000 * after_seconds)
+        self.counts = counts
+        self.page.clock.run_for(2000)
+
+
+@pytest.mark.parametrize(
+    ("counts", "title", "told"),
+    [
+        ({"succeeded": 1, "failed": 1}, "✓ Done · ", ["Your batch is done", "1 finished, 1 without a result"]),
+        ({"failed": 2}, "✗ Failed · ", ["No photo of your batch could be painted", "0 finished, 2 without a result"]),
+        ({"cancelled": 2}, "", None),
+    ],
+    ids=["done", "failed", "cancelled"],
+)
+def test_one_who_is_elsewhere_is_told_that_a_batch_has_ended(
+    visitor: Page, photo_file: Path, counts: dict[str, int], title: str, told: list[str] | None
+) -> None:
+    batch = RunningBatch(visitor, photo_file)
+    visitor.get_by_label("Notify me, with a sound, when a long batch ends").check()
+    batch.leave()
+    batch.end(after_seconds=12, **counts)
+    expect(visitor).to_have_title(f"{title}Batch – DreamLayer")
+    if told:
+        visitor.wait_for_function("told.length > 1")
+    assert visitor.evaluate("told.slice(0, 2)") == ([["notification", *told], TONE] if told else [])
+
+
+def test_a_short_batch_and_one_that_had_ended_before_disturb_nobody(visitor: Page, photo_file: Path) -> None:
+    batch = RunningBatch(visitor, photo_file)
+    visitor.get_by_label("Notify me, with a sound, when a long batch ends").check()
+    batch.leave()
+    batch.end(after_seconds=2, succeeded=2)
+    expect(visitor).to_have_title("✓ Done · Batch – DreamLayer")
+    visitor.reload()
+    visitor.clock.run_for(20_000)
+    expect(visitor).to_have_title("Batch – DreamLayer")
+    assert visitor.evaluate("told") == []

@@ -1,7 +1,8 @@
-// The page of one batch: follows its items to their end; cancels and retries.
+// The page of one batch: follows its items to their end, also in the title, and tells of it; cancels and retries.
 
 import { byId } from "dom"
 import { ApiError, get, post } from "api"
+import { Notices } from "editor/flow/notices"
 import { roughly } from "format"
 import { gettext, ngettext } from "text"
 
@@ -10,16 +11,24 @@ import { gettext, ngettext } from "text"
  *   error: {message: string} | null}} Item */
 /** @typedef {{counts: Record<Status, number>, done: number, total: number, status: string, results: string | null, items: Item[]}} Batch */
 
-const $ = /** @type {import("dom").ById<{"batch-retry": HTMLButtonElement, "batch-cancel": HTMLButtonElement}>} */ (byId)
+const $ = /** @type {import("dom").ById<{"batch-retry": HTMLButtonElement, "batch-cancel": HTMLButtonElement, notices: HTMLInputElement}>} */ (byId)
 const ASK_MS = 1000
 /** @type {Record<Status, string>} */
 const LABELS = JSON.parse(/** @type {string} */ ($("state-labels").textContent))
 const { url } = /** @type {{url: string}} */ (/** @type {unknown} */ ($("batch").dataset))
 /** @param {ParentNode} parent @returns {HTMLProgressElement} */
 const barIn = (parent) => /** @type {HTMLProgressElement} */ (parent.querySelector("progress"))
+const notices = new Notices($("notices"))
 
-async function follow() {
-  for (;;) {
+/** @type {Promise<void> | null} */
+let followed = null
+
+/** Follows the batch to its end, once: after "Cancel the rest" it is followed already. */
+const follow = () => (followed ??= toTheEnd().finally(() => { followed = null }))
+
+async function toTheEnd() {
+  const started = performance.now()
+  for (let isNews = false; ; isNews = true) {
     /** @type {Batch | null} */
     const batch = await get(url).catch((error) => {
       if (error.status === 404) location.reload()
@@ -27,7 +36,10 @@ async function follow() {
       return null
     })
     if (batch) show(batch)
-    if (batch?.status === "done") return
+    if (batch?.status === "done") {
+      if (isNews) tell(batch.counts, (performance.now() - started) / 1000)
+      return
+    }
     await new Promise((waited) => { setTimeout(waited, ASK_MS) })
   }
 }
@@ -37,6 +49,7 @@ function show({ counts, done, total, status, results, items }) {
   const isDone = status === "done"
   $("batch-progress").hidden = isDone
   barIn($("batch-progress")).value = done
+  notices.progress(isDone ? null : 100 * done / total)
   const eta = Math.max(0, ...items.map((item) => item.eta ?? 0))
   $("batch-progress-text").textContent = [gettext("{done} of {total} done", { done, total }), eta && gettext("about {time} to go", { time: roughly(eta) })].filter(Boolean).join(" · ")
   $("batch-counts").textContent = inWords(counts)
@@ -44,6 +57,13 @@ function show({ counts, done, total, status, results, items }) {
   $("batch-cancel").hidden = isDone
   $("batch-retry").hidden = !isDone || !(counts.failed + counts.cancelled)
   for (const item of items) showItem(/** @type {HTMLElement} */ (document.querySelector(`#batch-items [data-index="${item.index}"]`)), item)
+}
+
+/** @param {Batch["counts"]} counts @param {number} seconds */
+function tell(counts, seconds) {
+  const isDone = counts.succeeded > 0
+  if (!isDone && !counts.failed && !counts.refused) return // all were cancelled
+  notices.tell(isDone ? gettext("Your batch is done") : gettext("No photo of your batch could be painted"), { isDone, seconds, body: inWords(counts) })
 }
 
 /** As templates/includes/batch_counts.html. @param {Batch["counts"]} counts */

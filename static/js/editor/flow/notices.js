@@ -1,5 +1,5 @@
-// Tells a person who is elsewhere that a painting has ended: in the title of the page and, where that is wanted, by a
-// notification of the browser and a short sound.
+// Tells a person who is elsewhere that a painting or a batch has ended: in the title of the page and, where that is
+// wanted, by a notification of the browser and a short sound.
 
 import { remember, remembered } from "editor/form/remembered"
 import { percent as percentOf } from "format"
@@ -33,10 +33,18 @@ export class Notices {
 
   /** @param {Generation} generation */
   ended({ status, seconds, source_name: name }) {
-    if (!document.hidden || status === "cancelled") return
-    document.title = `${status === "succeeded" ? `✓ ${gettext("Done")}` : `✗ ${pgettext("a generation", "Failed")}`} · ${this.#title}`
-    if (!this.#toggle.checked || (seconds ?? 0) < LONG_SECONDS) return
-    new Notification(status === "succeeded" ? gettext("Your photo is painted") : gettext("A photo could not be painted"), { body: name, tag: "dreamlayer" })
+    if (status === "cancelled") return
+    const isDone = status === "succeeded"
+    this.tell(isDone ? gettext("Your photo is painted") : gettext("A photo could not be painted"), { isDone, seconds: seconds ?? 0, body: name })
+  }
+
+  /** Nobody is told who looks at the page, nor by a notification what was short.
+   *  @param {string} text @param {{isDone: boolean, seconds: number, body?: string}} about isDone: not failed; seconds: how long it took */
+  tell(text, { isDone, seconds, body }) {
+    if (!document.hidden) return
+    document.title = `${isDone ? `✓ ${gettext("Done")}` : `✗ ${pgettext("a generation", "Failed")}`} · ${this.#title}`
+    if (!this.#toggle.checked || seconds < LONG_SECONDS) return
+    new Notification(text, { body, tag: "dreamlayer" })
     playTone()
   }
 
