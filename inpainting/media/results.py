@@ -167,6 +167,11 @@ def is_signed_in_pages(image: SignedImage) -> bool:
     return settings.CONTENT_CREDENTIALS and image.origin.source_type.is_of_network
 
 
+def is_signer_unknown() -> bool:
+    """Return whether other programs do not know who signed: without a certificate of an authority."""
+    return not settings.CONTENT_CREDENTIALS_PEM
+
+
 def result_bytes(image: GeneratedImage, format: str = "") -> bytes:
     """Return the bytes of a result in a format; "" for the requested one. Raises as `file_in_format` does."""
     try:

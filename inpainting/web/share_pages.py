@@ -21,7 +21,7 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history, shares, stack_shares, stacks
 from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
 from inpainting.media.previews import preview_of
-from inpainting.media.results import file_with_settings, is_signed_in_pages
+from inpainting.media.results import file_with_settings, is_signed_in_pages, is_signer_unknown
 from inpainting.models.images import SOURCE_CREDENTIALS
 from inpainting.models.share import MAX_NAME_CHARACTERS, SharedLink
 from inpainting.translation import translated
@@ -145,6 +145,7 @@ def shared_page(request: HttpRequest, token: str) -> HttpResponse:
             "token": token,
             "sentence": sentence_about(shared.image.origin),
             "is_signed": is_signed_in_pages(shared.image),
+            "is_signer_unknown": is_signer_unknown(),
             "had_credentials": about_source(shared),
             "preview_url": request.build_absolute_uri(preview) if shared.has_preview else None,
         }

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
 from django.views.decorators.http import require_GET
 
+from inpainting.media.results import is_signer_unknown
 from inpainting.web import sample_page
 from inpainting.web.editor_choices import choices, page_limits
 
@@ -24,5 +25,10 @@ def first_page(request: HttpRequest) -> HttpResponse:
 @login_required
 @ensure_csrf_cookie
 def editor(request: HttpRequest) -> HttpResponse:
-    context = {**choices(), **page_limits(), "adds_credentials": settings.CONTENT_CREDENTIALS}
+    context = {
+        **choices(),
+        **page_limits(),
+        "adds_credentials": settings.CONTENT_CREDENTIALS,
+        "is_signer_unknown": is_signer_unknown(),
+    }
     return render(request, "editor.html", context)

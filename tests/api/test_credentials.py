@@ -154,6 +154,8 @@ def test_pages_offer_credentials_where_a_network_painted(
     assert query in generation_page(alices_browser, generation)
     shared_page = client.get(shared).content.decode()
     assert "Content Credentials" in shared_page
+    assert "other programs show an unknown signer" in shared_page
+    assert "Other programs show an unknown signer." in alices_browser.get("/?edit").content.decode()
     [picture] = re.findall(r'class="button primary" href="([^"]+)"', shared_page)
     manifest_of(client.get(picture).getvalue())
     settings.CONTENT_CREDENTIALS = False
@@ -165,6 +167,9 @@ def test_pages_offer_credentials_where_a_network_painted(
     assert refused.status_code == 400
     assert refused.json()["code"] == "field_invalid"
     assert b'id="credentials" disabled' in alices_browser.get("/?edit").content
+    settings.CONTENT_CREDENTIALS, settings.CONTENT_CREDENTIALS_PEM = True, "/of/an/authority.pem"
+    for answer in (client.get(shared), alices_browser.get("/?edit")):
+        assert "an unknown signer" not in answer.content.decode()
 
 
 def generation_page(client: Client, generation: Generation) -> str:
