@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import gettext
 import re
 import shutil
@@ -16,37 +15,14 @@ from django.conf import settings
 from django.core.management import call_command
 from django.utils.translation import to_locale
 
+from tests.support.catalogs import LOCALE, entries
 from tests.support.installation import ROOT
 
-LOCALE = ROOT / "locale"
 OFFERED = [to_locale(code) for code, _ in settings.LANGUAGES if code != "en"]
 CATALOGS = [LOCALE / name / "LC_MESSAGES" / f"{domain}.po" for name in OFFERED for domain in ("django", "djangojs")]
 PLACEHOLDER = re.compile(r"%\(\w+\)s|\{\w*[^{}]*\}")
 TAG = re.compile(r"<[^>]+>")
 by_catalog = pytest.mark.parametrize("catalog", CATALOGS, ids=lambda path: str(path.relative_to(LOCALE)))
-
-Entry = tuple[str, str, str, list[str]]
-"""A message, its plural or "", its context or "", and its translations."""
-
-
-def entries(catalog: Path) -> list[Entry]:
-    """Return the messages of a .po file, without its header."""
-    found = []
-    for block in re.split(r"\n\n+", catalog.read_text().strip()):
-        fields: dict[str, str] = {}
-        name = ""
-        for line in block.splitlines():
-            if line.startswith("#"):
-                continue
-            if line.startswith('"'):
-                fields[name] += ast.literal_eval(line)
-            else:
-                name, text = line.split(" ", 1)
-                fields[name] = ast.literal_eval(text)
-        if fields["msgid"]:
-            translations = [text for name, text in fields.items() if name.startswith("msgstr")]
-            found.append((fields["msgid"], fields.get("msgid_plural", ""), fields.get("msgctxt", ""), translations))
-    return found
 
 
 def test_every_catalog_is_offered() -> None:

@@ -17,7 +17,7 @@ from inpainting.engines import registry
 from inpainting.models import Generation, UserLimits, WebhookDelivery
 from inpainting.webhooks import message_body
 from tests.api.bodies import shape_a
-from tests.test_catalogs import LOCALE, entries
+from tests.support.catalogs import LOCALE, entries
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,8 +9,9 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from tests.accounts.test_mailed_links import PASSWORD, SIGN_UP
 
+PASSWORD = "a rather long one 42"
+SIGN_UP = {"password1": PASSWORD, "password2": PASSWORD}
 ENGLISH, GERMAN = {"accept-language": "en"}, {"accept-language": "de"}
 
 
