@@ -83,7 +83,9 @@ def test_a_photo_that_this_browser_cannot_keep_is_asked_for_again(page: Page, ph
 
 def test_a_file_that_is_opened_with_the_app_opens_in_the_editor(page: Page, photo_file: Path) -> None:
     """With what the browser passes to an installed app; tests cannot install one."""
-    page.add_init_script("window.launchQueue = { setConsumer(open) { window.openFiles = (...files) => open({ files }) } }")
+    page.add_init_script(
+        "window.launchQueue = { setConsumer(open) { window.openFiles = (...files) => open({ files }) } }"
+    )
     page.goto("/")
     page.wait_for_selector("#editor[data-ready]")
     page.evaluate(
