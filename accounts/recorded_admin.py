@@ -10,6 +10,7 @@ from django.contrib import admin, messages
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelBase
 from django.http import HttpRequest
+from django.utils.translation import gettext
 
 from accounts.audit import Action
 from accounts.models import AuditEntry, User
@@ -32,9 +33,8 @@ class RecordedAdmin(admin.ModelAdmin):
     ) -> tuple[QuerySet[Any], bool]:
         if len(search_term) <= MAX_SEARCH_CHARACTERS:
             return super().get_search_results(request, queryset, search_term)
-        self.message_user(
-            request, f"A search may have at most {MAX_SEARCH_CHARACTERS} characters.", level=messages.ERROR
-        )
+        message = gettext("A search may have at most {most} characters.").format(most=MAX_SEARCH_CHARACTERS)
+        self.message_user(request, message, level=messages.ERROR)
         return queryset.none(), False
 
     def construct_change_message(

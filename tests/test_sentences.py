@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import module_sentences
+from tests.support import module_sentences, python_sentences
 from tests.support.installation import ROOT
 from tests.support.template_sentences import unmarked
 
@@ -30,6 +30,94 @@ NO_SENTENCES = frozenset(
     | {"`curl ${quoted(url)}`", "`M${x} ${y}h${width}v${height}h${-width}z`"}
     | {"`rgb(${COLOUR.red} ${COLOUR.green} ${COLOUR.blue})`"}
 )
+
+
+NOT_FOR_PAGES = {
+    "accounts/management/": "printed by a command",
+    "dreamlayer_site/": "printed at the start, by a command, or in the log",
+    "inpainting/api/compat/": "the words of the services, in English",
+    "inpainting/api/native/fields.py": "the reference of the API",
+    "inpainting/api/native/schemas/": "the reference of the API",
+    "inpainting/api/openapi.py": "the reference of the API",
+    "inpainting/api/setting_types.py": "the reference of the API",
+    "inpainting/catalog/inspection/": "what `add_model` and `add_lora` print of a file that they do not add",
+    "inpainting/catalog/store/additions.py": "printed by `add_model --scan`",
+    "inpainting/catalog/store/sources.py": "printed by `add_model`",
+    "inpainting/checks.py": "printed at the start",
+    "inpainting/cli/": "printed by a command",
+    "inpainting/core/compositing.py": "faults of the program",
+    "inpainting/core/credentials.py": "in a manifest, which is in English",
+    "inpainting/core/image.py": "faults of the program",
+    "inpainting/management/": "printed by a command",
+    "inpainting/metrics.py": "descriptions of metrics",
+    "inpainting/networks/unpickled.py": "printed by a process of its own",
+    "inpainting/worker/queue_metrics.py": "descriptions of metrics",
+}
+"""Modules of Python whose sentences no page and no answer of the native API shows, and where they are instead."""
+IN_ENGLISH = frozenset(
+    {
+        *("No image file provided", "No parameters provided", "No filename provided", "Only PNG files are supported"),
+        *("Missing required field: {}", "Invalid parameters format: {}", "Image not found", "File not found"),
+    }
+)
+"""Messages of a published contract (docs/extend/contracts.md)."""
+FOR_NOBODY = frozenset(
+    {
+        "{} ({}…)",  # an API key in the admin: its name and prefix
+        "Entries of the audit log can be neither changed nor deleted.",  # no page changes one
+        "The file of this image is gone.",  # in the manifest of an archive
+        "There is no model family {}.",  # a fault of the program
+        "{} lies below no prefix of a dialect.",  # the same
+        "On the command line: --outpaint left=256,right=256.",  # in docs/use/settings.md, as the next two
+        "The CLI has no such option: it reports the lack of memory.",
+        "On the command line --safety-checker takes the type and turns the checker on.",
+    }
+)
+
+
+def test_python_has_no_unmarked_sentence() -> None:
+    found: dict[str, str] = {}
+    for path in (module for folder in ("accounts", "inpainting") for module in (ROOT / folder).rglob("*.py")):
+        name = path.relative_to(ROOT).as_posix()
+        if "/migrations/" not in name and not name.startswith(tuple(NOT_FOR_PAGES)):
+            found |= {f"{name}:{line}": text for line, text in python_sentences.unmarked(path.read_text())}
+    assert {place: text for place, text in found.items() if text not in IN_ENGLISH | FOR_NOBODY} == {}
+    assert set(found.values()) == IN_ENGLISH | FOR_NOBODY, "what is excepted is still there"
+
+
+def test_modules_whose_sentences_no_page_shows_are_still_there() -> None:
+    assert [place for place in NOT_FOR_PAGES if not (ROOT / place).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'raise InvalidRequest("no engine has this name")',
+        'raise ValidationError({"days": "At most 9 days are allowed."})',
+        'raise ValidationError(f"At most {longest} days")',
+        'MESSAGE = "The file is gone."',
+        'notes.append(f"{name} was not used.")',
+        'name = forms.CharField(label="Name of the key")',
+        '@admin.display(description="last used")\ndef used(): ...',
+        'self.message_user(request, "All deleted")',
+        'message = gettext("Saved.") + "Open it."',
+    ],
+)
+def test_an_unmarked_sentence_of_python_is_found(code: str) -> None:
+    assert len(list(python_sentences.unmarked(code))) == 1
+
+
+def test_marked_sentences_logs_docstrings_and_faults_of_the_program_are_not_reported() -> None:
+    lines = [
+        '"""Reads a file. It may be gone."""',
+        'raise InvalidRequest(sentence("There is no engine called {name}.", name=name))',
+        'logger.warning("The file %s is gone.", name)',
+        'raise ValueError(f"No scheduler is called {name}.")',
+        'LABELS = {"name": mark("Name of the key.")}',
+        'path = f"{folder}/{name}.png"',
+        "#: Not a sentence. At all.",
+    ]
+    assert list(python_sentences.unmarked("\n".join(lines))) == []
 
 
 REFUSALS = {"ModelRefused", "LoraRefused", "ModelUnavailable"}

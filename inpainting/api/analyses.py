@@ -173,6 +173,6 @@ def ending_error(analysis: Analysis) -> ApiError:
     return ApiError(
         status=status,
         code=analysis.error_code or "cancelled",
-        message=analysis.error_message or "The analysis was cancelled.",
+        message=analysis.error_message or sentence("The analysis was cancelled."),
         field=analysis.error_field or None,
     )

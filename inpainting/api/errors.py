@@ -134,7 +134,7 @@ def ending_error(generation: Generation) -> ApiError:
     return ApiError(
         status=400 if is_refused else ENDED_STATUSES[Status(generation.status)],
         code=generation.error_code or "cancelled",
-        message=restored(generation.error_message, generation.sentences) or "The generation was cancelled.",
+        message=restored(generation.error_message, generation.sentences) or sentence("The generation was cancelled."),
         generation_id=generation.pk,
     )
 

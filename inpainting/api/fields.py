@@ -33,6 +33,7 @@ from inpainting.core.errors import InvalidRequest, as_field
 from inpainting.core.sentences import Sentence, mark, sentence
 from inpainting.core.validation import abbreviate, check_range, check_text
 
+BLANK, IMAGE_TYPE = mark("This field may not be blank."), mark("It must be a URL or base64.")
 PROBLEMS = {
     "int": mark("A valid integer is required."),
     "float": mark("A valid number is required."),
@@ -43,7 +44,8 @@ PROBLEMS = {
         "Datetime has wrong format. Use one of these formats instead: YYYY-MM-DDThh:mm[:ss[.uuuuuu]][+HH:MM|-HH:MM|Z]."
     ),
     "string": mark("Not a valid string."),
-    "string_too_short": mark("This field may not be blank."),
+    **dict.fromkeys(("string_too_short", "blank"), BLANK),
+    "image_type": IMAGE_TYPE,
     "string_too_long": mark("Ensure this field has no more than {max_length} characters."),
     "string_pattern_mismatch": mark("This value does not match the required pattern."),
     "literal_error": mark('"{input}" is not a valid choice.'),
@@ -155,7 +157,7 @@ StoredText = Annotated[
 
 def read_image_text(value: Any) -> str:
     if not isinstance(value, str):
-        raise PydanticCustomError("image_type", "It must be a URL or base64.")
+        raise PydanticCustomError("image_type", IMAGE_TYPE)
     return value
 
 
@@ -217,7 +219,7 @@ class Length(Check):
         check_text(str(info.field_name), value, self.highest)
         value = value.strip() if self.is_stripped else value
         if not (value or self.may_be_blank):
-            raise PydanticCustomError("blank", "This field may not be blank.")
+            raise PydanticCustomError("blank", BLANK)
         return value
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from inpainting import families
 from inpainting.catalog.shipped_tools import UPSCALERS
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
+from inpainting.core.sentences import mark, sentence
 from inpainting.core.setting import DIFFUSION, ERASE
 from inpainting.families.declaration import MODERATION
 
@@ -480,8 +481,12 @@ SHIPPED_ALIASES = {spec.slug: spec.aliases for spec in (*SHIPPED, *SHIPPED_ADAPT
 SHIPPED_ALIASES["sdxl"] += FOOOCUS_CHECKPOINTS
 """Slug -> names that stand for the model where no row has them as alias."""
 
-KINDS = {DIFFUSION: "diffusion model", ERASE: "model for erasing", MODERATION: "safety checker"}
-"""Engine -> the word for its models in messages."""
+NONE_INSTALLED = {
+    DIFFUSION: mark("No diffusion model is installed; “python manage.py pull_model {slug}” gets one."),
+    ERASE: mark("No model for erasing is installed; “python manage.py pull_model {slug}” gets one."),
+    MODERATION: mark("No safety checker is installed; “python manage.py pull_model {slug}” gets one."),
+}
+"""Engine -> the message where no model of it is installed."""
 
 
 def models_of_family(family: str) -> list[ModelSpec]:
@@ -492,4 +497,4 @@ def models_of_family(family: str) -> list[ModelSpec]:
 def no_model_message(engine: str = DIFFUSION) -> str:
     """Return the message for a request to an engine of which no model is installed."""
     slug = next(spec.slug for spec in SHIPPED if families.get(spec.family).engine == engine)
-    return f"No {KINDS[engine]} is installed; “python manage.py pull_model {slug}” gets one."
+    return sentence(NONE_INSTALLED[engine], slug=slug)

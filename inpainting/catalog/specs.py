@@ -275,4 +275,6 @@ def check_scheduler(name: str, family: str) -> None:
 
 def install_hint(slug: str, label: str) -> str:
     """Return the message for a request for a model that is not installed."""
-    return f"The model {label} is not installed; “python manage.py pull_model {slug}” gets it."
+    return sentence(
+        "The model {label} is not installed; “python manage.py pull_model {slug}” gets it.", label=label, slug=slug
+    )

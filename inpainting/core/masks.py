@@ -165,10 +165,12 @@ def check(mask: Mask) -> tuple[str, ...]:
     nonempty_bounds(mask)
     share = coverage(mask)
     if share > NEARLY_FULL:
-        return (
-            f"The mask covers {_percent(share)} of the image, which leaves little context."
+        warning = sentence(
+            "The mask covers {share} of the image, which leaves little context."
             " If you meant the rest, invert the mask.",
+            share=_percent(share),
         )
+        return (warning,)
     return ()
 
 

@@ -32,7 +32,7 @@ from inpainting.engines.tiles import fade_in, rows_of, tile_window
 from inpainting.keepalive import run_in_thread
 
 MAX_IMAGES = int(RANGES["num_images"][1])
-NOTHING_TO_DO = "A strength of 0 leaves the image as it is."
+NOTHING_TO_DO = sentence("A strength of 0 leaves the image as it is.")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,12 +8,13 @@ from inpainting import families
 from inpainting.catalog.inspection import checkpoint_file
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.specs import ControlImageKind, ModelSpec
+from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.engines.base import Resolution
 from inpainting.families.layouts import DiffusersLayout
 
-NOTHING_KEPT = "Nothing of the image is kept, so there are no surroundings to follow."
+NOTHING_KEPT = sentence("Nothing of the image is kept, so there are no surroundings to follow.")
 
 
 def is_trained_to_fill(model: ModelSpec) -> bool:
@@ -45,7 +46,8 @@ def surroundings_notes(resolution: Resolution) -> Iterator[str]:
     if family.engine != DIFFUSION or family.edits or ControlImageKind.INPAINT in resolution.controls:
         return
     if not is_trained_to_fill(model):
-        yield (
-            f"{model.label} was not trained to fill a mask: at a denoising_strength of 1 it hardly follows what is"
-            " around the mask. Lower the strength, set lanpaint_steps, or choose a model that is trained to fill."
+        yield sentence(
+            "{model} was not trained to fill a mask: at a denoising_strength of 1 it hardly follows what is"
+            " around the mask. Lower the strength, set lanpaint_steps, or choose a model that is trained to fill.",
+            model=model.label,
         )

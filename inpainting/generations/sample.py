@@ -19,6 +19,7 @@ from inpainting.core.errors import Cancelled, PaintingError
 from inpainting.core.inputs import build_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.engines.base import Step
 from inpainting.engines.painting import paint
@@ -44,7 +45,7 @@ class SampleBusy(PaintingError):
     default_code = "try_again"
 
     def __init__(self) -> None:
-        super().__init__("Many are trying this at the moment. Try again in a few seconds.")
+        super().__init__(sentence("Many are trying this at the moment. Try again in a few seconds."))
 
 
 def erase(mask_file: bytes) -> bytes:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.translation import gettext
 
 MAX_DAYS = 36_500
 
@@ -38,7 +39,8 @@ class Retention(models.Model):
         """Refuse a user's retention that is longer than the maximum."""
         longest = Retention.maximum()
         if self.user_id is not None and self.days is not None and longest is not None and self.days > longest:
-            raise ValidationError({"days": f"At most {longest} days are allowed, not {self.days}."})
+            message = gettext("At most {longest} days are allowed, not {days}.")
+            raise ValidationError({"days": message.format(longest=longest, days=self.days)})
 
     @classmethod
     def set(cls, user: Any, days: int | None) -> Retention:

@@ -15,7 +15,7 @@ REDIRECTS = {301, 302, 303, 307, 308}
 ACCEPT = f"{','.join(CONTENT_TYPES)};q=0.9,*/*;q=0.1"
 
 # One message for all reasons: with different ones a client could map the internal network.
-NOT_ALLOWED = (
+NOT_ALLOWED = sentence(
     "This URL is not allowed: it must start with http:// or https://, contain no user name, use the default port, "
     "and lead to a public address after a few redirects at most."
 )

@@ -12,6 +12,7 @@ from typing import Any
 from inpainting import families, metrics
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 from inpainting.families.layouts import TransformersLayout, WeightsLayout
 from inpainting.networks import interrupted_loads
 from inpainting.networks.device.choice import computing_on, current_device, or_on_cpu
@@ -73,8 +74,10 @@ class NetworkCache:
             load = family.load_implementation().load
             return or_on_cpu(lambda: self.get(load, spec, path, self._device_for(path) if is_torch else CPU))
         except ModuleNotFoundError as error:
-            message = (
-                f"This light installation lacks {error.name}, which {spec.label} needs; see “Install” in README.md."
+            message = sentence(
+                "This light installation lacks {library}, which {model} needs; see “Install” in README.md.",
+                library=error.name,
+                model=spec.label,
             )
             raise EngineFailed(message, code="model_unavailable") from error
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 
 from inpainting import families
-from inpainting.catalog.shipped import KINDS, SHIPPED, SHIPPED_ADAPTERS
+from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
 from inpainting.catalog.shipped_weights import UNTRIED, WEIGHTS_RUNS
 from inpainting.catalog.specs import ADAPTER_LABELS
-from inpainting.families.declaration import CAPTIONS, PREPROCESSING, SEGMENTATION, UPSCALING
+from inpainting.core.setting import DIFFUSION, ERASE
+from inpainting.families.declaration import CAPTIONS, MODERATION, PREPROCESSING, SEGMENTATION, UPSCALING
 from tests.support.installation import ROOT
 
 DOCUMENT = (ROOT / "docs/extend/model-files.md").read_text()
 HEADING = "| what | kind | state | date | test |\n|---|---|---|---|---|\n"
 KIND_WORDS = {
-    **KINDS,
+    DIFFUSION: "diffusion model",
+    ERASE: "model for erasing",
+    MODERATION: "safety checker",
     SEGMENTATION: "segmenter",
     CAPTIONS: "captioner",
     PREPROCESSING: "preprocessor",

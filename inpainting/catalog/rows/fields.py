@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from inpainting.core.settings_table import RANGES
 from inpainting.core.validation import SLUG
@@ -14,7 +15,9 @@ def slug_field() -> models.CharField:
         max_length=64,
         unique=True,
         help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
-        validators=[RegexValidator(SLUG, "Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit.")],
+        validators=[
+            RegexValidator(SLUG, gettext_lazy("Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit."))
+        ],
     )
 
 

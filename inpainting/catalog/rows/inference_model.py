@@ -13,6 +13,7 @@ from django.core.validators import RegexValidator, URLValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_lazy
 
 from inpainting import families
 from inpainting.catalog import specs
@@ -81,7 +82,9 @@ class InferenceModel(ConditionalUpdate):
     )
     revision = models.CharField(
         max_length=40, blank=True, help_text="full commit hash; empty: the newest, pinned by the first pull",
-        validators=[RegexValidator(specs.REVISION, "A revision is a whole commit hash of 40 characters.")],
+        validators=[
+            RegexValidator(specs.REVISION, gettext_lazy("A revision is a whole commit hash of 40 characters."))
+        ],
     )  # fmt: skip
     variant = models.CharField(max_length=64, blank=True, help_text="preferred variant of the files, such as fp16")
     licence = models.CharField(max_length=100, blank=True)
@@ -126,7 +129,7 @@ class InferenceModel(ConditionalUpdate):
                 fields=["is_fallback"],
                 condition=models.Q(is_fallback=True),
                 name="one_fallback_model",
-                violation_error_message="Another model is the fallback already.",
+                violation_error_message=gettext_lazy("Another model is the fallback already."),
             )
         ]
 
@@ -138,15 +141,18 @@ class InferenceModel(ConditionalUpdate):
         if not isinstance(self.aliases, list) or not all(
             isinstance(name, str) and 0 < len(name) <= MAX_ALIAS_CHARACTERS for name in self.aliases
         ):
-            raise ValidationError({"aliases": f"A list of texts of 1 to {MAX_ALIAS_CHARACTERS} characters."})
+            message = gettext("A list of texts of 1 to {most} characters.").format(most=MAX_ALIAS_CHARACTERS)
+            raise ValidationError({"aliases": message})
         if bool(self.control) != (self.kind == Kind.CONTROLNET):
-            raise ValidationError({"control": "A ControlNet has a kind of control image, and no other model has."})
+            message = gettext("A ControlNet has a kind of control image, and no other model has.")
+            raise ValidationError({"control": message})
         if self.is_fallback and self.family not in families.generating():
-            raise ValidationError({"is_fallback": f"A model of the family {self.family} paints nothing."})
+            message = gettext("A model of the family {family} paints nothing.").format(family=self.family)
+            raise ValidationError({"is_fallback": message})
         if self.is_fallback and self.kind != Kind.CHECKPOINT:
-            raise ValidationError({"is_fallback": "An adapter paints nothing by itself."})
+            raise ValidationError({"is_fallback": gettext("An adapter paints nothing by itself.")})
         if self.source in (specs.Source.HUB, specs.Source.URL) and not self.repo:
-            raise ValidationError({"repo": "A model from the hub needs a repository."})
+            raise ValidationError({"repo": gettext("A model from the hub needs a repository.")})
         is_checkpoint = self.kind == Kind.CHECKPOINT and self.family in families.names()
         if is_checkpoint and self.guidance_scale is not None:
             self._check_fit(self.family)
@@ -154,7 +160,8 @@ class InferenceModel(ConditionalUpdate):
         for other in InferenceModel.objects.exclude(pk=self.pk):
             twice = sorted(own & other.names)
             if twice:
-                raise ValidationError(f"“{twice[0]}” is a name of {other.slug} already.")
+                message = gettext("“{name}” is a name of {model} already.")
+                raise ValidationError(message.format(name=twice[0], model=other.slug))
 
     def _check_fit(self, family: str) -> None:
         """Raise ValidationError for a scheduler or guidance scale that the family does not support."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils.translation import gettext
 
 from inpainting import families
 from inpainting.catalog import specs
@@ -60,14 +61,15 @@ class Lora(models.Model):
 
     def clean(self) -> None:
         if self.steps is not None and self.kind == specs.LoraKind.STYLE:
-            raise ValidationError({"steps": "Only a LoRA that is distilled to few steps has a number of steps."})
+            message = gettext("Only a LoRA that is distilled to few steps has a number of steps.")
+            raise ValidationError({"steps": message})
         kind = specs.LoraKind(self.kind)
         if kind is not specs.LoraKind.STYLE and specs.few_steps_of(kind, self.family) is None:
             support = families.get(self.family).lora
             known = ["style", *sorted(support.few_step_kinds if support else ())]
-            raise ValidationError(
-                {"kind": f"For the family {self.family} no {kind} LoRAs are known; choose {' or '.join(known)}."}
-            )
+            message = gettext("For the family {family} no {kind} LoRAs are known; choose one of: {known}.")
+            values = {"family": self.family, "kind": kind, "known": ", ".join(known)}
+            raise ValidationError({"kind": message.format(**values)})
 
     # Queries
 

@@ -14,7 +14,7 @@ DEFAULT_TYPE = "sensitive_content_text"
 """The type for a request that turns the checker on without naming one."""
 STRICTNESS = {"blur": 1, "pixelate": 2, "black": 3, "sensitive_content_text": 3}
 """Safety type -> how much of the image it hides: details, shapes, everything."""
-STAYS_ON = "The safety checker stays on: this site's administrator has turned it on for all requests."
+STAYS_ON = sentence("The safety checker stays on: this site's administrator has turned it on for all requests.")
 
 
 def resolve(settings: PaintSettings, site: str) -> tuple[PaintSettings, tuple[str, ...]]:

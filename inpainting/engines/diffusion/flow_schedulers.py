@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.engines.diffusion.schedule import Schedule
@@ -86,7 +87,7 @@ def make(name: str, config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     if name not in (*FLOW_SCHEDULERS, *SCHEDULERS):
         raise ValueError(f"no scheduler called {name}")
     class_name = name if name in FLOW_SCHEDULERS else FALLBACKS.get(name, EULER)
-    note = f"{name} does not support flow matching; {class_name} was used instead."
+    note = sentence("{name} does not support flow matching; {other} was used instead.", name=name, other=class_name)
     return make_supported(class_name, config), () if class_name == name else (note,)
 
 

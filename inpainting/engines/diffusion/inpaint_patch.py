@@ -15,6 +15,7 @@ from torch.nn.functional import conv2d, pad
 
 from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS, PLAIN_CHANNELS
 from inpainting.catalog.inspection.inpaint_patch import HEAD, MAXIMUM, MINIMUM
+from inpainting.core.sentences import sentence
 from inpainting.families.declaration import OriginalName
 
 
@@ -64,4 +65,9 @@ def apply_patch(unet: Any, path: Path, original_name: OriginalName) -> list[str]
     names = sorted(name for name in remaining if not name.endswith((MINIMUM, MAXIMUM)))
     if not names:
         return []
-    return [f"The inpaint patch changes {len(names)} weights that the UNet does not have ({names[0]}, …)."]
+    note = sentence(
+        "The inpaint patch changes {count} weights that the UNet does not have ({name}, …).",
+        count=len(names),
+        name=names[0],
+    )
+    return [note]

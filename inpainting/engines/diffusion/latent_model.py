@@ -33,7 +33,11 @@ from inpainting.networks.device.float8 import holds_float8
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.device.quantization import QUANTIZATIONS, is_quantized, stored_bytes
 
-OVERFLOWED = "Numbers of the model left the range of float16: it computed in bfloat16."
+OVERFLOWED = sentence("Numbers of the model left the range of float16: it computed in bfloat16.")
+WAITED = {
+    Offload.COMPONENTS: sentence("Memory was short: parts of the model waited in the machine's memory."),
+    Offload.LAYERS: sentence("Memory was short: layers of the model waited in the machine's memory."),
+}
 
 
 class LatentModel(ABC):
@@ -247,11 +251,13 @@ class LatentModel(ABC):
             self.is_tiled = True
             self.vae.enable_slicing()
             self.vae.enable_tiling()
-            self.memory_fallbacks.append("Memory was short: images were encoded and decoded in tiles.")
+            self.memory_fallbacks.append(sentence("Memory was short: images were encoded and decoded in tiles."))
             return True
         if self.splits_rows and self.rows_per_call is None:
             self.rows_per_call = 1
-            self.memory_fallbacks.append("Memory was short: the rows of a step were computed one after another.")
+            self.memory_fallbacks.append(
+                sentence("Memory was short: the rows of a step were computed one after another.")
+            )
             return True
         return self.offload_more()
 
@@ -277,8 +283,7 @@ class LatentModel(ABC):
                 self.offload = Offload.COMPONENTS
             raise
         self.offload = offload
-        parts = "parts" if offload is Offload.COMPONENTS else "layers"
-        self.memory_fallbacks.append(f"Memory was short: {parts} of the model waited in the machine's memory.")
+        self.memory_fallbacks.append(WAITED[offload])
 
     def stop_reducing(self) -> None:
         """Undo `reduce_memory`, except for the placement of the weights."""

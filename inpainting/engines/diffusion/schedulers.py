@@ -13,6 +13,7 @@ from typing import Any
 import diffusers
 import torch
 
+from inpainting.core.sentences import sentence
 from inpainting.core.settings_table import SCHEDULERS
 
 FALLBACKS = {
@@ -42,7 +43,7 @@ LATENT_VALUES = {
 LEARNED_VARIANCES = ("learned", "learned_range")
 """Values of `variance_type` for networks with twice the output channels, which no latent model here has."""
 
-NONE_GUIDED = "No step lies between guidance_start and guidance_end: none was guided."
+NONE_GUIDED = sentence("No step lies between guidance_start and guidance_end: none was guided.")
 
 
 def make(
@@ -63,22 +64,33 @@ def make(
     class_name = FALLBACKS.get(name, name)
     if class_name not in NAMES:
         raise ValueError(f"no scheduler called {name}")
-    notes = [] if class_name == name else [f"{name} does not support this model; {class_name} was used instead."]
+    replaced = sentence("{name} does not support this model; {other} was used instead.", name=name, other=class_name)
+    notes: list[str] = [] if class_name == name else [replaced]
     scheduler_class = getattr(diffusers, class_name)
     if config.get("rescale_betas_zero_snr") and "rescale_betas_zero_snr" not in scheduler_parameters(scheduler_class):
-        notes.append(f"{class_name} does not start from pure noise, as this model was trained to; DDIMScheduler does.")
+        notes.append(
+            sentence(
+                "{name} does not start from pure noise, as this model was trained to; {other} does.",
+                name=class_name,
+                other="DDIMScheduler",
+            )
+        )
     overrides = latent_overrides(scheduler_class, config, is_trailing=is_trailing)
     if karras is not None:
         chosen = karras_overrides(scheduler_class, karras=karras)
         overrides |= chosen
         if karras and not chosen:
-            notes.append(f"use_karras_sigmas changes nothing for {class_name}.")
+            notes.append(no_change("use_karras_sigmas", class_name))
     if algorithm_type not in (None, "none"):
         if class_name.startswith("DPMSolver"):
             overrides["algorithm_type"] = algorithm_type
         else:
-            notes.append(f"algorithm_type changes nothing for {class_name}.")
+            notes.append(no_change("algorithm_type", class_name))
     return scheduler_class.from_config(config, **overrides), tuple(notes)
+
+
+def no_change(setting: str, class_name: str) -> str:
+    return sentence("{setting} changes nothing for {scheduler}.", setting=setting, scheduler=class_name)
 
 
 def latent_overrides(scheduler_class: type[Any], config: Mapping[str, Any], *, is_trailing: bool) -> dict[str, Any]:

@@ -64,8 +64,13 @@ class Flux(FlowModel):
         seen = self.transformer.config.in_channels
         if seen != (wanted := self.input_channels):
             raise EngineFailed(
-                f"{spec.label} was not trained for {self.trained_for}: its transformer takes {seen} channels, not "
-                f"{wanted}.",
+                sentence(
+                    "{model} was not trained for {task}: its transformer takes {seen} channels, not {wanted}.",
+                    model=spec.label,
+                    task=self.trained_for,
+                    seen=seen,
+                    wanted=wanted,
+                ),
                 code="model_refused",
             )
 

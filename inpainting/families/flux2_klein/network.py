@@ -13,6 +13,7 @@ from torch.nn.functional import pixel_shuffle
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.reference_images import (
     encode_references,
@@ -36,6 +37,8 @@ REFERENCE_TIME = 10
 are painted is 0."""
 MAX_REFERENCE_AREA = 1024 * 1024
 """Pixels of a reference image that the model sees, as in `Flux2KleinPipeline`."""
+
+DISTILLED = sentence("This model is distilled: guidance_scale and negative_prompt were not read.")
 
 
 class Flux2Klein(ZImage):
@@ -82,7 +85,7 @@ class Flux2Klein(ZImage):
         state, notes = super().start(request, index, text, codec)
         state.references = encode_references(request, codec, fit_reference)
         if self.is_distilled and self.guidance(request.settings) > 1:
-            notes = (*notes, "This model is distilled: guidance_scale and negative_prompt were not read.")
+            notes = (*notes, DISTILLED)
         return state, notes
 
     @torch.inference_mode()

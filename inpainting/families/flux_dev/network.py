@@ -9,6 +9,7 @@ import torch
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import pmark
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
@@ -27,7 +28,7 @@ class FluxDev(UnmaskedFlux):
     [schnell] takes no guidance scale, and reads half as many tokens.
     """
 
-    trained_for: ClassVar[str] = "painting by a prompt alone"
+    trained_for: ClassVar[str] = pmark("what a model was trained for", "painting by a prompt alone")
 
     def __init__(self, pipeline: Any, hardware: Hardware, spec: ModelSpec) -> None:
         super().__init__(pipeline, hardware, spec)

@@ -8,6 +8,7 @@ import torch
 from torch.nn.functional import pixel_unshuffle
 
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import pmark
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
@@ -23,7 +24,7 @@ class FluxFill(Flux):
     latent pixel, 1 = repaint.
     """
 
-    trained_for: ClassVar[str] = "filling"
+    trained_for: ClassVar[str] = pmark("what a model was trained for", "filling")
     condition_dim: ClassVar[int] = 2
 
     @property

@@ -10,6 +10,7 @@ from diffusers.pipelines.flux.pipeline_flux_kontext_inpaint import PREFERRED_KON
 from PIL import Image
 
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import pmark, sentence
 from inpainting.engines.diffusion.conditioning.reference_images import encode_references
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.denoising import DenoisingState
@@ -18,7 +19,7 @@ from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
 from inpainting.families.flux.network import UnmaskedFlux
 
-REFERENCES_SEEN = "The model looked at the reference images in place of the image."
+REFERENCES_SEEN = sentence("The model looked at the reference images in place of the image.")
 
 
 class FluxKontext(UnmaskedFlux):
@@ -28,7 +29,7 @@ class FluxKontext(UnmaskedFlux):
     `FluxKontextInpaintPipeline`, which takes one.
     """
 
-    trained_for: ClassVar[str] = "editing"
+    trained_for: ClassVar[str] = pmark("what a model was trained for", "editing")
     samples_image = False
 
     def references(self, request: InpaintRequest, codec: LatentCodec) -> tuple[torch.Tensor, ...]:

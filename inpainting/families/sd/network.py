@@ -12,6 +12,7 @@ import torch
 from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.row_parts import predict_in_parts
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
@@ -43,11 +44,10 @@ from inpainting.engines.diffusion.schedule import Schedule
 
 ZERO_SNR_GUIDANCE_RESCALE = 0.7
 """For models with zero terminal SNR (Lin et al. 2023, arXiv 2305.08891, section 3.4)."""
-RESCALED = (
-    f"guidance_rescale was {ZERO_SNR_GUIDANCE_RESCALE}, the default of models whose noise schedule ends in pure noise; "
-    "0 turns it off."
+RESCALED = sentence(
+    "guidance_rescale was {value}, the default of models whose noise schedule ends in pure noise; 0 turns it off.",
+    value=ZERO_SNR_GUIDANCE_RESCALE,
 )
-DISTILLED = "This model was distilled with its guidance:"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -123,7 +123,11 @@ class StableDiffusion(LatentModel):
         # The same embeddings for every text encoder.
         used = positive[0].embeddings | (negative[0].embeddings if negative else frozenset())
         ignored_embeddings = tuple(
-            f"The embedding {slug} is not used: “{placeholder(slug)}” is in no prompt that the model reads."
+            sentence(
+                "The embedding {name} is not used: “{words}” is in no prompt that the model reads.",
+                name=slug,
+                words=placeholder(slug),
+            )
             for slug in settings.embeddings
             if slug not in used
         )
@@ -151,11 +155,13 @@ class StableDiffusion(LatentModel):
         """Yield notes about settings that have no effect."""
         if self.is_guidance_distilled:
             if settings.negative_prompt:
-                yield f"{DISTILLED} the negative prompt was not read."
+                yield sentence("This model was distilled with its guidance: the negative prompt was not read.")
             if settings.guidance_start or settings.guidance_end not in (None, 1):
-                yield f"{DISTILLED} guidance_start and guidance_end changed nothing."
+                yield sentence(
+                    "This model was distilled with its guidance: guidance_start and guidance_end changed nothing."
+                )
             if settings.guidance_rescale:
-                yield f"{DISTILLED} guidance_rescale changed nothing."
+                yield sentence("This model was distilled with its guidance: guidance_rescale changed nothing.")
 
     # Encode
 
@@ -273,7 +279,13 @@ class StableDiffusion(LatentModel):
         )
         steps, max_steps = settings.steps or self.spec.steps, schedulers.max_steps(scheduler)
         if steps > max_steps:
-            notes = (*notes, f"The request has {steps} steps; {type(scheduler).__name__} takes at most {max_steps}.")
+            note = sentence(
+                "The request has {steps} steps; {scheduler} takes at most {most}.",
+                steps=steps,
+                scheduler=type(scheduler).__name__,
+                most=max_steps,
+            )
+            notes = (*notes, note)
         timesteps = schedulers.begin(scheduler, min(steps, max_steps), self.spec.strength_of(settings))
         return Schedule(scheduler, timesteps), notes
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import torch.fx.experimental._config
 
+from inpainting.core.sentences import sentence
 from inpainting.networks.device.hardware import is_device_lost, is_out_of_memory
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,9 @@ class CompiledNetwork:
 
     def _reject(self, error: Exception) -> None:
         logger.warning("%s is computed without compiled blocks", self.slug, exc_info=error)
-        self.rejection = f"The network could not be compiled ({type(error).__name__}); it was computed without."
+        self.rejection = sentence(
+            "The network could not be compiled ({error}); it was computed without.", error=type(error).__name__
+        )
         self._compiled = None
 
 

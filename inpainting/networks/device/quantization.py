@@ -12,6 +12,7 @@ from typing import Any
 from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8
 from inpainting.catalog.inspection.gguf_header import TYPES
 from inpainting.core.errors import EngineFailed
+from inpainting.core.sentences import sentence
 
 OFF = "off"
 TORCHAO, BITSANDBYTES, GGUF_LIBRARY = "torchao", "bitsandbytes", "gguf"
@@ -72,7 +73,11 @@ def read_gguf(path: Path, dtype: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """
     if not is_installed(GGUF_LIBRARY):
         raise EngineFailed(
-            f"{path.name} holds quantised weights, which need {GGUF_LIBRARY}: “pip install {GGUF_LIBRARY}”.",
+            sentence(
+                "{file} holds quantised weights, which need {library}: “pip install {library}”.",
+                file=path.name,
+                library=GGUF_LIBRARY,
+            ),
             code="model_unavailable",
         )
     from diffusers import GGUFQuantizationConfig
@@ -95,8 +100,11 @@ def quantize(network: Any, quantization: str, device: Any) -> None:
     kind = QUANTIZATIONS[quantization]
     if not is_installed(kind.library):
         raise EngineFailed(
-            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {quantization}, which needs {kind.library}: "
-            f"“pip install {kind.library}”.",
+            sentence(
+                "DREAMLAYER_DIFFUSION_QUANTIZATION is {value}, which needs {library}: “pip install {library}”.",
+                value=quantization,
+                library=kind.library,
+            ),
             code="model_unavailable",
         )
     if kind.library == BITSANDBYTES:
@@ -113,7 +121,11 @@ def quantize(network: Any, quantization: str, device: Any) -> None:
         kinds.quantize_(network, getattr(kinds, kind.config)(**arguments))
     except AssertionError as error:
         raise EngineFailed(
-            f"DREAMLAYER_DIFFUSION_QUANTIZATION is {quantization}, which torchao does not support here: {error}",
+            sentence(
+                "DREAMLAYER_DIFFUSION_QUANTIZATION is {value}, which torchao does not support here: {error}",
+                value=quantization,
+                error=str(error),
+            ),
             code="model_unavailable",
         ) from error
     _settle_rows_of_zeros(network)
@@ -141,8 +153,12 @@ def _quantize_to_nf4(network: Any, device: Any) -> None:
     supported = getattr(bitsandbytes, "supported_torch_devices", {"cuda"})
     if device.type not in supported:
         raise EngineFailed(
-            f"DREAMLAYER_DIFFUSION_QUANTIZATION is nf4, and the installed bitsandbytes {bitsandbytes.__version__} does "
-            f"not support the device {device.type}.",
+            sentence(
+                "DREAMLAYER_DIFFUSION_QUANTIZATION is nf4, and the installed bitsandbytes {version} does not support "
+                "the device {device}.",
+                version=bitsandbytes.__version__,
+                device=device.type,
+            ),
             code="model_unavailable",
         )
     kind = {"compress_statistics": False, "quant_type": "nf4"}

@@ -46,7 +46,7 @@ def read_operations(entries: object) -> list[tuple[Operation, Any]]:
 def read_operation(entry: dict[str, Any]) -> Operation:
     name, pixels = entry.get("name"), entry.get("pixels")
     if not isinstance(name, str) or type(pixels) not in (int, type(None)):
-        message = "Each operation needs a name; pixels must be a whole number."
+        message = sentence("Each operation needs a name; pixels must be a whole number.")
         raise InvalidRequest(message, field="operations")
     return Operation(name, pixels)
 

@@ -21,7 +21,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import mark, sentence
 from inpainting.engines.conditioning_images import control_image_of
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 
@@ -34,7 +34,7 @@ MATCHING_SETTINGS = (
     "projection_class_embeddings_input_dim",
 )
 """Configuration values that a ControlNet and its UNet have in common."""
-NEVER_APPLIED = "The ControlNet {} was applied in no step: none lies between its start and its end."
+NEVER_APPLIED = mark("The ControlNet {name} was applied in no step: none lies between its start and its end.")
 LATENT_CHANNELS, IMAGE_CHANNELS = 4, 3
 HOLE = -1.0
 """Value of masked pixels in the conditioning image of an inpainting ControlNet."""

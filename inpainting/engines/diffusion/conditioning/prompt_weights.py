@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from inpainting.core.sentences import sentence
+
 WEIGHT_RANGE = (0.0, 5.0)
 """The lowest and the highest weight; 1 changes nothing."""
 MAX_PRODUCT = 1e9
 """Limit of a product of weights, which must stay finite: infinity times 0 is not a number."""
-WEIGHTS_IGNORED = "This model reads no weights: they stand in its prompt as words and numbers."
+WEIGHTS_IGNORED = sentence("This model reads no weights: they stand in its prompt as words and numbers.")
 MARK = re.compile(r"\\[()]|[()]")
 NUMBER = re.compile(r":\s*([0-9]{1,9}\.?[0-9]{0,9}|\.[0-9]{1,9})\s*\Z")
 
@@ -43,7 +45,14 @@ def parse_weights(prompt: str) -> tuple[list[Span], tuple[str, ...]]:
                 weights[start], numbers[mark.start()] = float(number[1]), number.start()
             elif number:
                 lowest, highest = WEIGHT_RANGE
-                notes.append(f"“{number[1][:20]}” is no weight: they go from {lowest:g} to {highest:g}.")
+                notes.append(
+                    sentence(
+                        "“{number}” is no weight: they go from {lowest:g} to {highest:g}.",
+                        number=number[1][:20],
+                        lowest=lowest,
+                        highest=highest,
+                    )
+                )
         before = mark.end()
 
     spans: list[Span] = []

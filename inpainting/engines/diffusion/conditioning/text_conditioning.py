@@ -7,6 +7,8 @@ from typing import Self
 
 import torch
 
+from inpainting.core.sentences import sentence
+
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class TokenizedPrompts:
@@ -31,7 +33,12 @@ class TokenizedPrompts:
 
 def too_long(field: str, tokens: int, ignored: str) -> str:
     """The note about a prompt of more tokens than the model reads. ignored: its words after them."""
-    return f"The {field} is longer than the model reads ({tokens} tokens); not read: “{ignored[:200]}”."
+    return sentence(
+        "The {field} is longer than the model reads ({tokens} tokens); not read: “{words}”.",
+        field=field,
+        tokens=tokens,
+        words=ignored[:200],
+    )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

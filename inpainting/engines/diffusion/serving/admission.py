@@ -145,7 +145,7 @@ class Admission:
         job.add_notes(*notes)
         steps = len(state.timesteps)
         idle = [network.slug for network in state.controlnets if not network.applies_in(steps)]
-        job.add_notes(*map(controlnet.NEVER_APPLIED.format, idle))
+        job.add_notes(*(sentence(controlnet.NEVER_APPLIED, name=name) for name in idle))
         state.use_lanpaint(job.request.settings.lanpaint_steps or 0)
         job.steps_total = state.call_count * job.request.settings.num_images
         window = np.asarray(job.request.image.pixels, np.uint8)

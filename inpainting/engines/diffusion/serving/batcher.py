@@ -20,6 +20,7 @@ from inpainting.core.errors import DeviceLost
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import LoadingModel, OnStep, Step
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
@@ -107,7 +108,7 @@ class Batcher:
                 message = job.messages.get(timeout=KEEPALIVE_SECONDS)
             except Empty:
                 if self.watchdog.is_broken or not (self._thread and self._thread.is_alive()):
-                    raise DeviceLost("The device answers no more.") from None
+                    raise DeviceLost(sentence("The device answers no more.")) from None
                 # Only within the deadline of the device's thread: for a hung device the caller must fall silent.
                 if self.watchdog.is_alive:
                     on_step(Step(last.done, last.of, loading=None if last.of else self._loading(job.spec)))

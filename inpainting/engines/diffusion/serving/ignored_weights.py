@@ -11,6 +11,7 @@ import diffusers
 
 from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quote
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.schedulers import latent_values
 from inpainting.families.layouts import DiffusersLayout
 
@@ -22,7 +23,12 @@ SHOWN = 3
 def tensor_notes(place: str, names: Collection[str]) -> Iterator[str]:
     """A note about tensors of a file or folder, if there are any."""
     if names:
-        yield f"{place} holds tensors that nothing reads ({len(names)}): {join_names(names)}."
+        yield sentence(
+            "{file} holds tensors that nothing reads ({count}): {names}.",
+            file=place,
+            count=len(names),
+            names=join_names(names),
+        )
 
 
 def checkpoint_notes(
@@ -34,9 +40,14 @@ def checkpoint_notes(
         part = components.get(component)
         if part is None:
             continue
-        count = sum(name.startswith(prefix) and is_weight(name, layout) for name in header)
-        if count > len(part.state_dict()):
-            yield f"{file} holds tensors of its {component} that nothing reads ({count - len(part.state_dict())})."
+        count = sum(name.startswith(prefix) and is_weight(name, layout) for name in header) - len(part.state_dict())
+        if count > 0:
+            yield sentence(
+                "{file} holds tensors of its {component} that nothing reads ({count}).",
+                file=file,
+                component=component,
+                count=count,
+            )
 
 
 def configuration_notes(folder: Path, components: Mapping[str, Any], layout: DiffusersLayout) -> Iterator[str]:
@@ -70,13 +81,21 @@ def scheduler_notes(folder: Path, config: Mapping[str, Any]) -> Iterator[str]:
     replaced = [f"{name}={value} by {other}" for name, value, other in pairs if value != other]
     if replaced:
         place = path.relative_to(folder).as_posix()
-        yield f"{place} has values that a latent model cannot be sampled with, replaced: {', '.join(replaced)}."
+        yield sentence(
+            "{file} has values that a latent model cannot be sampled with, replaced: {values}.",
+            file=place,
+            values=", ".join(replaced),
+        )
 
 
 def value_notes(path: Path, folder: Path, known: Collection[str]) -> Iterator[str]:
     ignored = sorted(name for name in json_in(path) if name not in known and not name.startswith("_"))
     if ignored:
-        yield f"{path.relative_to(folder).as_posix()} has values that nothing reads: {join_names(ignored)}."
+        yield sentence(
+            "{file} has values that nothing reads: {names}.",
+            file=path.relative_to(folder).as_posix(),
+            names=join_names(ignored),
+        )
 
 
 def parameters(classes: Iterable[Any]) -> set[str]:
@@ -86,4 +105,4 @@ def parameters(classes: Iterable[Any]) -> set[str]:
 
 def join_names(names: Collection[str]) -> str:
     shown = ", ".join(quote(name) for name in sorted(names)[:SHOWN])
-    return shown if len(names) <= SHOWN else f"{shown} and others"
+    return shown if len(names) <= SHOWN else sentence("{names} and others", names=shown)

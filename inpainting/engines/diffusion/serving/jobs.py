@@ -17,6 +17,7 @@ from inpainting import families
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
+from inpainting.core.sentences import sentence
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
@@ -34,7 +35,7 @@ from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.networks.device.hardware import FiniteCheck
 
 UNLIMITED = sys.maxsize
-FILES_REPLACED = (
+FILES_REPLACED = sentence(
     "The model's files were replaced during this request: its later images were painted with the new files."
 )
 

@@ -18,6 +18,7 @@ from transformers import CLIPTextModelWithProjection
 from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8, is_extra, scaled_weights
 from inpainting.catalog.inspection.files import WEIGHTS
 from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.core.sentences import sentence
 from inpainting.networks.load_lock import serialize
 
 ORIGINAL_VAE = "decoder.mid.block_1."
@@ -137,4 +138,4 @@ def row_scales(path: Path, header: Mapping[str, Any]) -> dict[str, torch.Tensor]
 
 def missing_weights(path: Path) -> str:
     """The message for a checkpoint, or the folder of a component, with fewer weights than configured."""
-    return f"{path.name} lacks weights that its configuration lists."
+    return sentence("{file} lacks weights that its configuration lists.", file=path.name)

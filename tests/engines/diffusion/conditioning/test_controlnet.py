@@ -179,7 +179,7 @@ def test_a_controlnet_applied_in_no_step_gives_a_note(
     models: dict[tuple[str, bool], ModelSpec], canny: dict[str, ModelSpec]
 ) -> None:
     spec, part, loop = models["sd", True], canny["sd"], batcher()
-    for end, expected in ((0.3, (controlnet.NEVER_APPLIED.format(part.slug),)), (0.4, ())):
+    for end, expected in ((0.3, (controlnet.NEVER_APPLIED.format(name=part.slug),)), (0.4, ())):
         requested = request(control=part.slug, steps=4, strength=0.75, control_end=end)  # three steps
         assert loop.paint(requested, spec, ignore_step, (), [part])[1] == expected
 

@@ -266,5 +266,5 @@ def test_one_applied_in_no_step_gives_a_note(spec: ModelSpec, unions: dict[str, 
     union = unions["2.1"]
     requested = request(control=union.slug, control_type="inpaint", control_end=0.1)
     assert batcher().paint(requested, spec, ignore_step, (), [union])[1] == (
-        controlnet.NEVER_APPLIED.format(union.slug),
+        controlnet.NEVER_APPLIED.format(name=union.slug),
     )

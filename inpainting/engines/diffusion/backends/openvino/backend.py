@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from inpainting.core.geometry import Size
+from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.openvino.conversion import DECODER, ENCODER, UNET, unet_shapes
 from inpainting.engines.diffusion.backends.openvino.library import core
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
@@ -53,7 +54,13 @@ class OpenVinoNetwork:
             output = self.compute(inputs)
         except RuntimeError as error:
             logger.exception("OpenVINO failed")
-            self.reject(f"OpenVINO failed at {self.what} ({type(error).__name__}); torch computed that.")
+            self.reject(
+                sentence(
+                    "OpenVINO failed at {part} ({error}); torch computed that.",
+                    part=self.what,
+                    error=type(error).__name__,
+                )
+            )
             return by_torch()
         if not self.is_trusted:
             reference = by_torch()

@@ -162,7 +162,7 @@ class OpenVinoSelector(BackendSelector):
         except Exception as error:
             logger.exception("OpenVINO cannot be used")
             reason = str(error) if isinstance(error, ConversionFailed) else type(error).__name__
-            outcome = f"OpenVINO was not used: {reason}. Torch painted."
+            outcome = sentence("OpenVINO was not used: {reason}. Torch painted.", reason=reason)
         self._done.put((task, outcome))
         task.is_ready_or_delayed.set()
 
