@@ -24,7 +24,7 @@ from accounts.models import User
 from dreamlayer_site.service_urls import storage_settings
 from inpainting.generations.delete import delete_ended
 from inpainting.generations.retention import sweep
-from inpainting.media.files import image_or_text_response
+from inpainting.media.files import errors_as_text, image_response
 from inpainting.media.streaming import CHUNK_BYTES, file_chunks
 from inpainting.models import Generation, SourceImage, Status, UndeletedFile, undeleted_file
 from inpainting.storage import StorageUnavailable, out_of_space
@@ -252,7 +252,7 @@ def test_images_are_sent_with_ranges_and_503_while_the_bucket_is_away(
     bucket.fault = (503, "SlowDown")
     answer = alices_program.get(url)
     assert (answer.status_code, json.loads(answer.content)["code"]) == (503, "storage_unavailable")
-    page = image_or_text_response(RequestFactory().get("/"), generation.images.get().file)
+    page = errors_as_text(image_response)(RequestFactory().get("/"), generation.images.get().file, {})
     assert (page.status_code, page["Content-Type"]) == (503, "text/plain")
     bucket.fault = None
     bucket.client.delete_object(Bucket=bucket.name, Key=str(generation.images.get().file.name))

@@ -30,7 +30,7 @@ from inpainting.generations.review import (
     delete_as_administrator,
     give_verdict,
 )
-from inpainting.media.files import ImageUnavailable, image_or_text_response
+from inpainting.media.files import OWNERS_ONLY, errors_as_text, image_response
 from inpainting.models import Generation, Verdict
 from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.translation import translated
@@ -182,13 +182,11 @@ class GenerationAdmin(admin.ModelAdmin):
         }
         return self.render(request, "selected", context)
 
+    @errors_as_text
     def image(self, request: HttpRequest, pk: UUID, which: str) -> HttpResponseBase:
         """Return an image of a generation; see `image_file`."""
         require(self.has_view_permission(request))
-        try:
-            return image_or_text_response(request, image_file(self.find(pk), which))
-        except ImageUnavailable as error:
-            return HttpResponse(error.message, status=error.status, headers=error.headers, content_type="text/plain")
+        return image_response(request, image_file(self.find(pk), which), OWNERS_ONLY)
 
     def apply(self, action: str, pks: Sequence[UUID], note: str, *, by: Any) -> int:
         """Apply an action and return the number of generations that were changed."""

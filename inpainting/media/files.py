@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from functools import partial, wraps
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import quote
 
 from django.conf import settings
@@ -22,6 +22,7 @@ from inpainting.core.codecs.formats import CONTENT_TYPES, PNG, format_of
 from inpainting.core.sentences import sentence
 from inpainting.media.streaming import IteratorResponse, file_chunks
 from inpainting.storage import StorageUnavailable
+from inpainting.translation import translated
 
 INERT = {
     "X-Content-Type-Options": "nosniff",
@@ -39,6 +40,7 @@ NGINX_LOCATION = "/stored-pictures/"
 """The internal location of nginx that has the files of the storage."""
 PRESIGNED_SECONDS = 60
 """Enough to follow a redirect; a download that has begun may take longer."""
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 RANGE = re.compile(r"bytes=(\d{0,12})-(\d{0,12})")
 
 
@@ -169,12 +171,18 @@ def ranged_response(
     return IteratorResponse(chunks(sent), status=200 if byte_range is None else 206, headers=headers)
 
 
-def image_or_text_response(request: HttpRequest, file: File, headers: dict[str, str] = OWNERS_ONLY) -> HttpResponseBase:
-    """Return what `image_response` returns, for pages: an error is answered as plain text."""
-    try:
-        return image_response(request, file, headers)
-    except ImageUnavailable as error:
-        return HttpResponse(error.message, status=error.status, content_type="text/plain")
+def errors_as_text(view: View) -> View:
+    """Let a view of a page answer that the bytes of an image cannot be sent as plain text, in the page's language."""
+
+    @wraps(view)
+    def answer(*arguments: Any, **options: Any) -> HttpResponseBase:
+        try:
+            return view(*arguments, **options)
+        except ImageUnavailable as error:
+            text = translated(error.message)
+            return HttpResponse(text, status=error.status, headers=error.headers, content_type="text/plain")
+
+    return cast(View, answer)
 
 
 def file_response(file: File, byte_range: range, headers: dict[str, str]) -> IteratorResponse:

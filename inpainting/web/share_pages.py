@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django import forms
 from django.contrib.auth.decorators import login_required
+from django.core.files import File
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,7 +20,7 @@ from inpainting.core.codecs.formats import EXTENSIONS
 from inpainting.core.credentials import Origin
 from inpainting.core.errors import InvalidRequest
 from inpainting.generations import history, shares, stack_shares, stacks
-from inpainting.media.files import INERT, ImageUnavailable, linked_image_response
+from inpainting.media.files import INERT, ImageUnavailable, errors_as_text, linked_image_response
 from inpainting.media.previews import preview_of
 from inpainting.media.results import file_with_settings, is_signed_in_pages, is_signer_unknown
 from inpainting.models.images import SOURCE_CREDENTIALS
@@ -173,37 +174,33 @@ def about_source(shared: SharedLink) -> str:
 
 
 @require_safe
+@errors_as_text
 def shared_image(request: HttpRequest, token: str) -> HttpResponseBase:
     """Return the result in the requested format, of steps as PNG, as a download, with Content Credentials if a network
     painted it."""
     image = get_share_or_404(token).image
-    try:
-        file = file_with_settings(image, image.format, is_signed=is_signed_in_pages(image))
-        filename = f"dreamlayer.{EXTENSIONS[image.format]}"
-        return linked_image_response(request, file, {**INERT, **PUBLIC}, filename=filename)
-    except ImageUnavailable as error:
-        return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
+    file = file_with_settings(image, image.format, is_signed=is_signed_in_pages(image))
+    return shared_file(request, file, filename=f"dreamlayer.{EXTENSIONS[image.format]}")
 
 
 @require_safe
+@errors_as_text
 def shared_preview(request: HttpRequest, token: str) -> HttpResponseBase:
-    image = get_share_or_404(token).image
-    try:
-        return linked_image_response(request, preview_of(image), {**INERT, **PUBLIC})
-    except ImageUnavailable as error:
-        return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
+    return shared_file(request, preview_of(get_share_or_404(token).image))
 
 
 @require_safe
+@errors_as_text
 def shared_source(request: HttpRequest, token: str) -> HttpResponseBase:
     """Return the photo as it was, reduced, if its owner chose to show it."""
     shared = get_share_or_404(token)
     if not shared.shows_source:
         raise Http404
-    try:
-        return linked_image_response(request, preview_of(shared.source), {**INERT, **PUBLIC})
-    except ImageUnavailable as error:
-        return HttpResponse(translated(error.message), status=error.status, content_type="text/plain")
+    return shared_file(request, preview_of(shared.source))
+
+
+def shared_file(request: HttpRequest, file: File, *, filename: str | None = None) -> HttpResponseBase:
+    return linked_image_response(request, file, {**INERT, **PUBLIC}, filename=filename)
 
 
 def get_share_or_404(token: str) -> SharedLink:

@@ -74,7 +74,8 @@ def test_source_mask_and_result_are_shown_with_the_settings_as_rows(
     assert '<th scope="row">Without effect</th><td class="break" dir="auto">Denoising strength' in page
     assert "denoising_strength" not in page
     Path(generation.mask.file.path).unlink()
-    assert client.get(f"{LIST}{generation.pk}/picture/mask/").status_code == 410
+    gone = client.get(f"{LIST}{generation.pk}/picture/mask/", headers={"accept-language": "de"})
+    assert (gone.status_code, gone.text) == (410, "Die Datei dieses Bilds ist nicht mehr da.")
 
 
 def test_a_verdict_is_saved_and_the_next_generation_of_the_filtered_list_follows(
