@@ -40,6 +40,7 @@ ACTIONS_AND_FILES = {
         "named-image",
         "public-image",
         "fooocus-task",
+        "mcp-upload",
     ),
 }
 
