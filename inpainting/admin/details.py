@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.files import File
@@ -101,13 +102,10 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
         (translated(LABELS["model"]), labels.get(recipe.get("model", ""), recipe.get("model"))),
         ("ControlNets", ", ".join(f"{use['slug']} {use['strength']:g}" for use in recipe.get("controls", ()))),
         ("IP-Adapters", ", ".join(f"{use['slug']} {use['scale']:g}" for use in recipe.get("ip_adapters", ()))),
-        ("LoRAs", ", ".join(f"{use['slug']} {use['weight']:g}" for use in recipe["loras"])),
+        ("LoRAs", names_of(recipe["loras"])),
         (gettext("Embeddings"), ", ".join(recipe["embeddings"])),
         (translated(LABELS["prompt"]), recipe.get("prompt")),
-        (
-            translated(LABELS["regions"]),
-            ", ".join(f"{region['prompt']} {region['weight']:g}" for region in recipe.get("regions", ())),
-        ),
+        (translated(LABELS["regions"]), ", ".join(map(in_words, recipe.get("regions", ())))),
         (translated(LABELS["negative_prompt"]), recipe.get("negative_prompt")),
         (translated(LABELS["strength"]), recipe.get("denoising_strength")),
         *((row["label"], row["value"]) for row in setting_rows(recipe, labels)),
@@ -127,6 +125,17 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
         ("Id", generation.pk),
     ]
     return [(label, value) for label, value in rows if value not in (None, "")]
+
+
+def names_of(loras: Sequence[Mapping[str, Any]]) -> str:
+    """Return LoRAs with their weights: "ink 0.5, oil 1"."""
+    return ", ".join(f"{use['slug']} {use['weight']:g}" for use in loras)
+
+
+def in_words(region: Mapping[str, Any]) -> str:
+    """Return a region with its weight and its LoRAs: "a cat 0.5 (ink 1)"."""
+    loras = f" ({names_of(region['loras'])})" if region.get("loras") else ""
+    return f"{region['prompt']} {region['weight']:g}{loras}"
 
 
 def log_of(generation: Generation) -> list[AuditEntry]:

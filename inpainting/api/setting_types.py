@@ -42,9 +42,10 @@ from inpainting.core.adapter_uses import (
     Region,
     entry_fields,
 )
+from inpainting.core.errors import as_field
 from inpainting.core.sentences import sentence
 from inpainting.core.setting import CATALOG_LISTS, LISTS, Setting, ValueType
-from inpainting.core.settings_table import MAX_SEED, PRESETS, RANGES
+from inpainting.core.settings_table import MAX_LORAS, MAX_SEED, PRESETS, RANGES
 from inpainting.core.validation import MAX_SLUG_CHARACTERS, SLUG, check_count
 
 RANDOM_SEED = 0
@@ -92,11 +93,20 @@ def lora_uses(entries: list[LoraEntry], info: ValidationInfo) -> tuple[LoraUse, 
     return tuple(LoraUse(entry.slug, entry.weight) for entry in entries)
 
 
+def loras_of_region(value: Any, read: ValidatorFunctionWrapHandler, info: ValidationInfo) -> tuple[LoraUse, ...]:
+    """The LoRAs of one region."""
+    with as_field(Region.SETTING):
+        return lora_uses(read(value), info)
+
+
 def entry_type(use: type[ListEntry]) -> Any:
     """The type of an entry of a list: an object with the fields of a `ListEntry`, which it becomes."""
     name, max_length = ("prompt", MAX_PROMPT_CHARACTERS) if use is Region else ("slug", MAX_NAME_CHARACTERS)
     fields: dict[str, Any] = {name: (Annotated[str, Field(json_schema_extra={"maxLength": max_length})], ...)}
     fields |= {name: entry_field(entry) for name, entry in entry_fields(use).items()}
+    if use is Region:
+        limits = Field(json_schema_extra={"maxItems": MAX_LORAS})
+        fields["loras"] = (Annotated[list[LoraEntry], WrapValidator(loras_of_region), limits] | None, None)
     model = create_model(f"{use.__name__}Entry", __base__=Entry, **fields)
     return Annotated[model, AfterValidator(lambda entry: use(**{name: v for name, v in entry if v is not None}))]
 

@@ -201,14 +201,17 @@ class Catalog:
         row.check_installed()
         return row.spec
 
-    def find_lora(self, slug: str) -> LoraSpec:
-        """Return the LoRA of that slug. Raises InvalidRequest, `lora_not_found`, which lists the slugs."""
+    def find_lora(self, slug: str, field: str = "loras") -> LoraSpec:
+        """Return the LoRA of that slug. field: the setting that names it.
+
+        Raises InvalidRequest, `lora_not_found`, which lists the slugs.
+        """
         matching = [row for row in self.loras if row.slug == slug]
         if not matching:
             raise InvalidRequest(
                 sentence("There is no LoRA of that name here; the LoRAs are: {known}.", known=list_slugs(self.loras)),
                 code="lora_not_found",
-                field="loras",
+                field=field,
             )
         return matching[0].spec
 

@@ -11,6 +11,7 @@ from typing import Any
 from inpainting.core.adapter_uses import IMAGE_LABELS, LISTS_BY_SETTING, AdapterUse, LoraUse, Region, entry_fields
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint_from
+from inpainting.core.prompt_loras import named_networks, weight_of, without_networks
 from inpainting.core.setting import LISTS, Setting, SettingGroup, ValueType
 from inpainting.core.settings_table import SETTINGS, PaintSettings
 
@@ -143,14 +144,18 @@ def adapter_use(use: type[AdapterUse], text: str) -> AdapterUse:
 
 
 def region(text: str) -> Region:
-    """Parse PROMPT, or PROMPT:WEIGHT where the text after the last colon is a number."""
-    prompt, _, weight = text.rpartition(":")
+    """Parse PROMPT, or PROMPT:WEIGHT where the text after the last colon is a number.
+
+    `<lora:SLUG:WEIGHT>` in the prompt is a LoRA of the region, of weight 1 without a number.
+    """
+    prompt, _, number = text.rpartition(":")
     try:
-        values = (prompt, float(weight)) if prompt else (text,)
+        prompt, weight = (prompt, float(number)) if prompt else (text, 1.0)
     except ValueError:
-        values = (text,)
+        prompt, weight = text, 1.0
     try:
-        return Region(*values)
+        loras = tuple(LoraUse(slug, weight_of(slug, numbers)) for _, slug, numbers in named_networks(prompt))
+        return Region(without_networks(prompt), weight, loras)
     except InvalidRequest as error:
         raise ArgumentTypeError(error.message) from None
 

@@ -7,7 +7,7 @@ The first ControlNet and the first IP-Adapter have settings of their own too, su
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, ClassVar
 
 from inpainting.core.errors import InvalidRequest
@@ -154,10 +154,31 @@ class Region(ListEntry):
 
     prompt: str
     weight: float = number(1.0, *REGION_WEIGHTS)  # against the prompt of the request; 0: the region changes nothing
+    # Beside those of the request; of one that both have the weight here is that of the region.
+    loras: tuple[LoraUse, ...] = ()
 
     def __post_init__(self) -> None:
         check_text(self.SETTING, self.prompt, MAX_PROMPT_CHARACTERS)
         ListEntry.__post_init__(self)
+        if len({use.slug for use in self.loras}) < len(self.loras):
+            raise InvalidRequest(
+                sentence("{name} lists a LoRA more than once in one region.", name=self.SETTING), field=self.SETTING
+            )
+
+    def active_loras(self, common: Sequence[LoraUse]) -> tuple[LoraUse, ...]:
+        """Return the LoRAs of its prediction. common: those of the request."""
+        return tuple({use.slug: use for use in (*common, *self.loras)}.values())
+
+
+def entry_to_dict(entry: LoraUse | ListEntry) -> dict[str, Any]:
+    """Return the fields as `dataclasses.asdict` does, without an empty list of a region's LoRAs."""
+    return {name: value for name, value in asdict(entry).items() if name != "loras" or value}
+
+
+def entry_from_dict(use: type[LoraUse | ListEntry], values: Mapping[str, Any]) -> LoraUse | ListEntry:
+    """Build an entry from what `entry_to_dict` returned, or from that in JSON. Raises InvalidRequest."""
+    loras = {"loras": tuple(LoraUse(**lora) for lora in values["loras"])} if "loras" in values else {}
+    return use(**{**values, **loras})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ the inputs of the editor, the rows of the history and `docs/use/settings.md`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,8 @@ from inpainting.core.adapter_uses import (
     ListEntry,
     LoraUse,
     Region,
+    entry_from_dict,
+    entry_to_dict,
 )
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.metadata import KINDS_BY_CHOICE
@@ -43,6 +45,7 @@ from inpainting.core.setting import (
     rows_of,
     setting,
 )
+from inpainting.core.validation import check_count
 
 MAX_SEED = 2**63 - 1
 MAX_LORAS = 8
@@ -126,7 +129,8 @@ class PaintSettings:
         label=mark("Regions"),
         help=mark(
             "Parts of the image with a prompt of their own, each with a weight from 0 to 1; prompt is that of the "
-            "rest. region_mask_n is the mask of entry n. Where regions overlap, their prompts are averaged by weight."
+            "rest. region_mask_n is the mask of entry n. Where regions overlap, their prompts are averaged by weight. "
+            "A region may list LoRAs of its own, which are used there beside those of the request."
         ),
         default=(),
         max_length=MAX_REGIONS,
@@ -587,6 +591,15 @@ class PaintSettings:
             )
         for adapters in ADAPTER_LISTS:
             adapters.check(self)
+        count = len(self.lora_slugs)
+        description = sentence("The request and its regions name {count} LoRAs", count=count)
+        check_count(Region.SETTING, count, MAX_LORAS, description)
+
+    @property
+    def lora_slugs(self) -> tuple[str, ...]:
+        """The LoRAs of the request and of its regions, each once."""
+        uses = (*self.loras, *(use for region in self.regions for use in region.loras))
+        return tuple(dict.fromkeys(use.slug for use in uses))
 
     @property
     def control_uses(self) -> tuple[ControlUse, ...]:
@@ -604,7 +617,7 @@ class PaintSettings:
         if exclude_defaults:
             values = {row.name: values[row.name] for row in SETTINGS if values[row.name] != row.default}
         for name in USES.keys() & values.keys():
-            values[name] = tuple(asdict(use) for use in values[name])
+            values[name] = tuple(map(entry_to_dict, values[name]))
         return values
 
     @classmethod
@@ -616,7 +629,9 @@ class PaintSettings:
         unknown = sorted(values.keys() - {row.name for row in SETTINGS})
         if unknown:
             raise InvalidRequest(sentence("Unknown settings: {names}.", names=", ".join(unknown)), field=unknown[0])
-        uses = {name: tuple(use(**entry) for entry in values.get(name, ())) for name, use in USES.items()}
+        uses = {
+            name: tuple(entry_from_dict(use, entry) for entry in values.get(name, ())) for name, use in USES.items()
+        }
         named = {**values, **uses, "embeddings": tuple(values.get("embeddings", ()))}
         stored = named.get("algorithm_type")
         if stored in ALGORITHM_SPELLINGS:

@@ -71,7 +71,7 @@ class ModelCatalog(Protocol):
         """Return the installed model of that slug or alias, for that engine; None is the engine's default model."""
         ...
 
-    def find_lora(self, slug: str) -> LoraSpec: ...
+    def find_lora(self, slug: str, field: str = "loras") -> LoraSpec: ...
 
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
         """Return the installed adapter of that slug or alias.
@@ -109,10 +109,9 @@ class Resolution:
     settings: PaintSettings  # with every default filled in
     window_rule: WindowRule  # how the engine's window is placed and scaled
     model: ModelSpec | None = None  # None if the engine needs none
-    # `loras`, `embeddings`: in the order of the settings.
-    loras: tuple[LoraSpec, ...] = ()
+    loras: tuple[LoraSpec, ...] = ()  # of the request and of its regions, see `PaintSettings.lora_slugs`
     adapters: tuple[ModelSpec, ...] = ()  # the VAE, ControlNets and IP-Adapters that the settings name, each once
-    embeddings: tuple[ModelSpec, ...] = ()
+    embeddings: tuple[ModelSpec, ...] = ()  # in the order of the settings
     # By the kind of control image, of the kinds that the ControlNets take, the installed models that compute one: the
     # model that does, then those that it needs.
     preprocessors: Mapping[ControlImageKind, tuple[ModelSpec, ...]] = field(default_factory=dict)

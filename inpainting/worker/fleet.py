@@ -20,7 +20,7 @@ from uuid import UUID
 from django.conf import settings
 
 from inpainting import families
-from inpainting.core.adapter_uses import ADAPTER_LISTS
+from inpainting.core.adapter_uses import ADAPTER_LISTS, Region
 from inpainting.core.errors import OUT_OF_MEMORY, PaintingError
 from inpainting.core.moderation.policy import UNAVAILABLE
 from inpainting.engines.base import Queue
@@ -199,6 +199,8 @@ def needed_by(work: QueuedWork) -> set[str]:
         names |= {*(sent.get("embeddings") or ())}
         for setting in ("loras", *(adapters.setting for adapters in ADAPTER_LISTS)):
             names |= {use.get("slug") for use in sent.get(setting) or ()}
+        for region in sent.get(Region.SETTING) or ():
+            names |= {use.get("slug") for use in region.get("loras") or ()}
     return names - {"", None}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from accounts.models import User
+from inpainting import families
 from inpainting.admin.details import recipe_rows
-from inpainting.core.adapter_uses import REGIONS, Region
+from inpainting.core.adapter_uses import REGIONS, LoraUse, Region
 from inpainting.core.request import InpaintRequest
-from inpainting.models import Generation, InferenceModel
+from inpainting.core.settings_table import MAX_LORAS
+from inpainting.models import Generation, InferenceModel, Lora
+from inpainting.worker.fleet import needed_by
 from inpainting.worker.run_time_estimates import generation_workload
 from tests.api.bodies import shape_a, shape_c, text, upload
 from tests.conftest import png
@@ -49,6 +53,21 @@ def post_inpaint(alices_program: Client, photo_png: bytes, mask_png: bytes) -> P
         return alices_program.post(path, shape_a(photo_png, mask_png, **named(count, upload), **listed))
 
     return post
+
+
+@pytest.fixture
+def loras(diffusion_requests: list[InpaintRequest]) -> None:
+    """LoRAs for the fake model, `lora-0` and so on, one more than a request may name, and one for another family."""
+    for number in range(MAX_LORAS + 1):
+        Lora.objects.create(slug=f"lora-{number}", label="", family="sd", sha256=f"{number:064}", size_bytes=1)
+    Lora.objects.create(slug="other", label="", family="sdxl", sha256="f" * 64, size_bytes=1)
+    for lora in Lora.objects.all():
+        lora.path.parent.mkdir(parents=True, exist_ok=True)
+        lora.path.write_bytes(b"x")
+
+
+def lora(number: int, weight: float = 1.0) -> dict[str, Any]:
+    return {"slug": f"lora-{number}", "weight": weight}
 
 
 def newest() -> Generation:
@@ -234,3 +253,87 @@ def test_a_mask_of_another_size_is_scaled_with_a_warning(
         warning.removeprefix("region_mask: ")
     ]
     assert diffusion_requests[0].conditioning_images["region_mask"].size == diffusion_requests[0].image.size
+
+
+def test_the_loras_of_a_region_reach_the_engine_the_metadata_and_the_pages(
+    post_inpaint: PostInpaint, diffusion_requests: list[InpaintRequest], loras: None, client: Client, alice: User
+) -> None:
+    listed = [{"prompt": "a cat", "loras": [lora(1, 0.8), {"slug": "lora-2"}]}, {"prompt": "a boat"}]
+    answer = post_inpaint(2, regions=listed, loras=json.dumps([lora(0)]))
+    assert answer.status_code == 200, answer.json()
+    metadata = answer.json()["metadata"]
+    assert metadata["regions"] == [
+        {"prompt": "a cat", "weight": 1.0, "loras": [lora(1, 0.8), lora(2)]},
+        {"prompt": "a boat", "weight": 1.0},
+    ]
+    assert metadata["loras"] == [lora(0)]
+    (request,) = diffusion_requests
+    own = (LoraUse("lora-1", 0.8), LoraUse("lora-2"))
+    assert request.settings.regions == (Region("a cat", loras=own), Region("a boat"))
+    assert newest().paint_settings.regions == request.settings.regions
+    assert {"lora-0", "lora-1", "lora-2"} <= needed_by(newest()), "of what a worker has to load"
+    client.force_login(alice)
+    page = client.get(reverse("generation", args=[newest().pk])).content.decode()
+    assert re.search(r'Regions</th>.*a cat <code class="quiet">lora-1</code> 0\.8, <code class="quiet">lora-2', page)
+    assert dict(recipe_rows(newest()))["Regions"] == "a cat 1 (lora-1 0.8, lora-2 1), a boat 1"
+
+
+def test_a_plan_without_images_says_which_loras_of_regions_do_not_fit(alices_program: Client, loras: None) -> None:
+    def problems(**fields: Any) -> Any:
+        answer = alices_program.post("/api/plan/", fields, content_type="application/json")
+        assert answer.status_code == 200, answer.json()
+        return answer.json()["problems"]
+
+    missing = [{"prompt": "a cat", "loras": [{"slug": "missing"}]}]
+    assert problems(regions=[{"prompt": "a cat", "loras": [lora(0)]}]) == {}
+    assert problems(regions=missing)["regions"].startswith("There is no LoRA of that name here")
+    assert problems(engine="quick-fill", regions=missing) == {}, "it ignores them"
+
+
+@pytest.mark.parametrize(
+    ("of_request", "of_regions", "code", "message"),
+    [
+        ([], [[{"slug": "missing"}]], "lora_not_found", "There is no LoRA of that name here"),
+        ([], [[{"slug": "other"}]], "lora_unfit", "is for models of the family sdxl"),
+        ([], [[lora(0), lora(0, 0.5)]], "field_invalid", "regions lists a LoRA more than once in one region."),
+        ([], [[lora(0, 2.1)]], "field_out_of_range", "weight is 2.1; it must be between -2.0 and 2.0."),
+        ([], [[{"slug": "../ink"}]], "field_invalid", "A slug in"),
+        ([], [["lora-0"]], "field_invalid", ""),
+        ([], [{"slug": "lora-0"}], "field_invalid", ""),
+        (
+            [lora(0), lora(1)],
+            [[lora(0), lora(2), lora(3)], [lora(number) for number in range(4, MAX_LORAS + 1)]],
+            "field_out_of_range",
+            "The request and its regions name 9 LoRAs; at most 8 are allowed.",
+        ),
+    ],
+)
+def test_loras_of_regions_that_cannot_be_used_are_refused(
+    post_inpaint: PostInpaint,
+    loras: None,
+    of_request: list[Any],
+    of_regions: list[Any],
+    code: str,
+    message: str,
+) -> None:
+    listed = [{"prompt": "a cat", "loras": entries} for entries in of_regions]
+    answer = post_inpaint(len(listed), regions=listed, loras=json.dumps(of_request))
+    assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, code, "regions")
+    assert message in answer.json()["message"]
+    assert not Generation.objects.exists()
+
+
+def test_a_family_without_loras_says_so(
+    post_inpaint: PostInpaint, loras: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(families.registry, "sd", replace(families.get("sd"), lora=None))
+    listed = [{"prompt": "a cat", "loras": [lora(0)]}]
+    for field, fields in (("regions", {"regions": listed}), ("loras", {"loras": json.dumps([lora(0)])})):
+        answer = post_inpaint(1, prompt="a cat", **fields)
+        assert (answer.status_code, answer.json()["code"], answer.json()["field"]) == (400, "lora_unfit", field)
+        assert re.fullmatch(r".+ takes no LoRA\.", answer.json()["message"])
+
+
+def test_as_many_loras_as_a_request_may_name_are_accepted(post_inpaint: PostInpaint, loras: None) -> None:
+    listed = [{"prompt": "a cat", "loras": [lora(number) for number in range(MAX_LORAS)]}]
+    assert post_inpaint(1, regions=listed, loras=json.dumps([lora(0, 0.5)])).status_code == 200

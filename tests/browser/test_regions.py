@@ -17,10 +17,13 @@ from playwright.sync_api import Locator, Page, expect
 from inpainting.core.codecs import decode_image
 from tests.browser.devices import ON_A_PHONE_TOO
 from tests.browser.editor_page import more_settings, open_photo, paint_line, start
+from tests.support import tiny_loras, tiny_models
 from tests.support.hub import tiny_model, written
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
+
+PIPELINES = {"sd": tiny_models.sd, "sdxl": tiny_models.sdxl}
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +31,17 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
     """A model with valid files that cannot run; its generations are stored all the same."""
     installation = Installation(tmp_path_factory.mktemp("site"), DREAMLAYER_DIFFUSION_DEVICE="cpu")
     installation.migrate()
-    model = str(written(tiny_model(), tmp_path_factory.mktemp("model") / "tiny"))
-    installation.manage_all([("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny model")])
+    scratch = tmp_path_factory.mktemp("model")
+    model = str(written(tiny_model(), scratch / "tiny"))
+    tensors = {family: tiny_loras.weights(make(scratch / "words")) for family, make in PIPELINES.items()}
+    files = {family: str(tiny_loras.saved(scratch / f"{family}.safetensors", tensors[family])) for family in tensors}
+    installation.manage_all(
+        [
+            ("add_model", "tiny", "--family", "sd", "--from", model, "--label", "Tiny model"),
+            ("add_lora", "ink", "--family", "sd", "--from", files["sd"], "--label", "Ink"),
+            ("add_lora", "large", "--family", "sdxl", "--from", files["sdxl"], "--label", "Large"),
+        ]
+    )
     with installation.serving():
         yield installation
 
@@ -117,6 +129,40 @@ def test_regions_are_shown_sent_and_reopened(page: Page) -> None:
     expect(prompts(page)).to_have_count(2)
     assert [prompts(page).nth(number).input_value() for number in range(2)] == ["a cat", "a boat"]
     expect(page.get_by_label("Weight of the region").last).to_have_value("0.5")
+
+
+@ON_A_PHONE_TOO
+def test_a_region_has_loras_of_its_own(page: Page) -> None:
+    for number, words in enumerate(("a cat", "a boat")):
+        paint_line(page, from_left=0.2 + 0.4 * number, to_left=0.3 + 0.4 * number)
+        more_settings(page)
+        add_region(page, words)
+        page.locator("#more-close").press("Enter")
+    more_settings(page)
+    first, second = (page.locator(".region").nth(number) for number in range(2))
+    for region in (first, second):
+        region.get_by_text("LoRAs of the region").press("Enter")
+    expect(first.get_by_label("Large")).to_be_hidden()  # for SDXL
+    first.get_by_label("Ink").fill("3")
+    start(page)
+    expect(page.locator("#generate-message")).to_have_text("The weight of a LoRA must be a number from -2 to 2.")
+    expect(first.get_by_label("Ink")).to_be_focused()
+    first.get_by_label("Ink").fill("0.8")
+    expect(first.locator(".loras-used")).to_have_text("Ink 0.8")
+    start(page)
+    wanted = [
+        {"prompt": "a cat", "weight": 1, "loras": [{"slug": "ink", "weight": 0.8}]},
+        {"prompt": "a boat", "weight": 1},
+    ]
+    assert stored_generation(page)["metadata"]["regions"] == wanted
+    page.reload()
+    page.wait_for_selector("#editor[data-ready]")
+    more_settings(page)
+    expect(first.locator(".loras-used")).to_have_text("Ink 0.8")
+    expect(first.get_by_label("Ink")).to_have_value("0.8")
+    expect(second.get_by_label("Ink")).to_have_value("")
+    page.get_by_label("Engine").select_option("quick-fill")
+    expect(first.get_by_text("LoRAs of the region")).to_be_hidden()
 
 
 def test_a_region_is_removed_with_its_layer_and_those_after_it_move_up(page: Page) -> None:

@@ -93,6 +93,17 @@ def test_regions_and_their_masks_reach_the_engine(requests: list[InpaintRequest]
     assert "The region mask is 90x70, the image 96x64" in notes
     with pytest.raises(CommandError, match="Region 2 needs a mask: send it as region_mask_2"):
         one(folder, *listed, *masks[:2])
+    requests.clear()
+    one(folder, "--region", "a cat <lora:ink:0.8><lora:oil>:0.6", "--region", "a boat <lora:ink:-1>", *masks)
+    ink, oil = LoraUse("ink", 0.8), LoraUse("oil")
+    assert requests[0].settings.regions == (
+        Region("a cat", 0.6, (ink, oil)),
+        Region("a boat", 1, (LoraUse("ink", -1),)),
+    )
+    with pytest.raises(CommandError, match="The weight of ink is no number: much"):
+        one(folder, "--region", "a cat <lora:ink:much>", *masks[:2])
+    with pytest.raises(CommandError, match="lists a LoRA more than once in one region"):
+        one(folder, "--region", "<lora:ink><lora:ink:0.2>", *masks[:2])
     _, notes = one(folder, *listed, *masks, "--engine", "quick-fill")
     assert "--region changes nothing: quick-fill does not read it here." in notes
 

@@ -21,7 +21,7 @@ from inpainting.catalog.specs import (
     ModelSpec,
     check_scheduler,
 )
-from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse
+from inpainting.core.adapter_uses import ADAPTER_LISTS, AdapterUse, Region
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.request import ControlUse, LoraUse, PaintSettings
@@ -54,11 +54,7 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
         owner = families.image_prompt_family(model.family) if kind is Kind.IP_ADAPTER else model.family
         return check_family(adapter, ADAPTER_LABELS[kind], model, owner, code="adapter_unfit", field=field)
 
-    lora_family = families.lora_family(model.family)
-    loras = tuple(
-        check_family(catalog.find_lora(use.slug), "LoRA", model, lora_family, code="lora_unfit", field="loras")
-        for use in settings.loras
-    )
+    loras = find_loras(settings, model, catalog)
     vae = None if settings.vae is None else find_adapter(settings.vae, Kind.VAE, "vae")
 
     lists: dict[str, Any] = {}
@@ -97,6 +93,25 @@ def resolve(settings: PaintSettings, catalog: ModelCatalog) -> Resolution:
     return replace(resolution, preprocessors={kind: specs for kind, specs in preprocessors.items() if specs})
 
 
+def find_loras(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalog) -> tuple[LoraSpec, ...]:
+    """Return the LoRAs of the request and of its regions. Raises InvalidRequest for one that does not fit the model."""
+    family = families.lora_family(model.family)
+    of_request = {use.slug for use in settings.loras}
+    found = []
+    for slug in settings.lora_slugs:
+        field = "loras" if slug in of_request else Region.SETTING
+        if families.get(model.family).lora is None:
+            raise InvalidRequest(
+                sentence("{label} takes no {adapter}.", label=model.label, adapter="LoRA"),
+                code="lora_unfit",
+                field=field,
+                actual=slug,
+            )
+        lora = catalog.find_lora(slug, field)
+        found.append(check_family(lora, "LoRA", model, family, code="lora_unfit", field=field))
+    return tuple(found)
+
+
 def first_given(*values: float | None) -> float | None:
     """Return the first that is not None."""
     return next((value for value in values if value is not None), None)
@@ -130,9 +145,11 @@ def is_inpainting(use: AdapterUse, adapter: ModelSpec) -> bool:
 
 
 def sampling_defaults(settings: PaintSettings, model: ModelSpec, loras: Sequence[LoraSpec]) -> ModelSpec | FewSteps:
-    """Default steps, guidance scale and scheduler: those of the first active LoRA that has any, else the model's."""
-    active = (lora for lora, use in zip(loras, settings.loras, strict=True) if use.weight)
-    return next((lora.few_steps for lora in active if lora.few_steps), model)
+    """Default steps, guidance scale and scheduler: those of the first active LoRA of the request that has any, else the
+    model's. A region's LoRAs have no say: all of an image takes the same steps."""
+    few_steps = {lora.slug: lora.few_steps for lora in loras}
+    active = (few_steps[use.slug] for use in settings.loras if use.weight)
+    return next((found for found in active if found), model)
 
 
 def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalog) -> PaintSettings:
@@ -162,7 +179,8 @@ def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalo
         )
     weight = next((use.weight for use in settings.loras if use.slug == preset.lora and use.weight), 1.0)
     others = [use for use in settings.loras if use.slug != preset.lora]
-    if len(others) >= MAX_LORAS:
+    count = len({*settings.lora_slugs} - {preset.lora})
+    if count >= MAX_LORAS:
         raise InvalidRequest(
             sentence(
                 "A draft uses the LoRA {lora}; beside it at most {most} are allowed.",
@@ -172,7 +190,7 @@ def apply_preset(settings: PaintSettings, model: ModelSpec, catalog: ModelCatalo
             code="field_out_of_range",
             field="loras",
             limit=MAX_LORAS - 1,
-            actual=len(others),
+            actual=count,
         )
     return replace(settings, loras=(LoraUse(preset.lora, weight), *others), vae=settings.vae or preset.vae)
 

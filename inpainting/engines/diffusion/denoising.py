@@ -12,6 +12,7 @@ from diffusers.pipelines.stable_diffusion.pipeline_stable_diffusion import resca
 
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.lanpaint import LanPaint
@@ -58,6 +59,8 @@ class DenoisingState:
     image_prompts: ImagePrompts | None = None
     regions: RegionalTexts | None = None
     """None where the text is for the whole image."""
+    loras: ActiveLoras = ()
+    """With which its text is predicted."""
     references: tuple[torch.Tensor, ...] = ()
     """The latents of its reference images, [1, c, h, w] each, of models that take them."""
     pred_original_sample: torch.Tensor | None = None
@@ -141,8 +144,8 @@ class DenoisingState:
     def views(self) -> list[DenoisingState]:
         """This image with each of its texts, as the network takes it in this step."""
         if self.regions is not None and not self._region_views:
-            for text in self.regions.texts:
-                view = replace(self, text=text, regions=None, group=None, _region_views=[])
+            for text, loras in zip(self.regions.texts, self.regions.loras, strict=True):
+                view = replace(self, text=text, loras=loras, regions=None, group=None, _region_views=[])
                 self._region_views.append(view)
         for view in self._region_views:
             view.latents, view.schedule = self.latents, self.schedule

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import avg_pool2d, pixel_unshuffle
 
+from inpainting.catalog.specs import LoraSpec
 from inpainting.core.adapter_uses import REGIONS, Region
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
@@ -52,23 +53,34 @@ def two_regions(requested: InpaintRequest) -> InpaintRequest:
     )
 
 
-def denoised(model: LatentModel, requested: InpaintRequest) -> torch.Tensor:
-    """The final latents of our loop."""
-    text, regions = regional_prompts.tokenize(model, requested).encode(model, None)
+def denoised(model: LatentModel, requested: InpaintRequest, loras: Sequence[LoraSpec] = ()) -> torch.Tensor:
+    """The final latents of our loop. loras: of the request and of its regions."""
+    adapters = regional_prompts.active_adapters(requested, loras, [])
+    for lora in model.loras.missing(adapters.all_loras):
+        model.loras.load(lora)
+    prompts = regional_prompts.tokenize(model, requested, adapters=adapters)
+    text, regions = prompts.encode(model, None)
     state, _ = model.start(requested, 0, text)
-    state.regions = regions
+    state.regions, state.loras = regions, prompts.loras[0]
     while not state.is_done:
         (answer,) = regional_prompts.predict(model, [state])
         state.advance(answer)
     return state.latents
 
 
+def do_nothing(number: int) -> None:
+    """Takes no LoRAs."""
+
+
 def reference_result(
-    network: torch.nn.Module, requested: InpaintRequest, run: Callable[[InpaintRequest], torch.Tensor]
+    network: torch.nn.Module,
+    requested: InpaintRequest,
+    run: Callable[[InpaintRequest], torch.Tensor],
+    switch: Callable[[int], None] = do_nothing,
 ) -> torch.Tensor:
     """The result of diffusers' pipeline, in whose network each call is one for each prompt, and their weighted mean.
 
-    run: runs the pipeline with a request.
+    run: runs the pipeline with a request. switch: lets it take the LoRAs of the prompt of this number.
     """
     settings = requested.settings
     plain = replace(requested, settings=replace(settings, regions=()), conditioning_images={})
@@ -79,11 +91,12 @@ def reference_result(
     weights = [region.weight * avg_pool2d(mask, 8) for region, mask in zip(settings.regions, masks, strict=True)]
     weights = [(1 - sum(weights)).clamp(min=0), *weights]
     texts: list[Calls] = []
-    for prompt in (settings.prompt, *(region.prompt for region in settings.regions)):
+    for number, prompt in enumerate((settings.prompt, *(region.prompt for region in settings.regions))):
+        switch(number)
         with recorded(network) as calls:
             run(replace(plain, settings=replace(plain.settings, prompt=prompt)))
         texts.append(calls)
-    with looping(network, texts, [weight / sum(weights) for weight in weights]):
+    with looping(network, texts, [weight / sum(weights) for weight in weights], switch):
         return run(plain)
 
 
@@ -104,14 +117,19 @@ def recorded(network: torch.nn.Module) -> Iterator[Calls]:
 
 
 @contextmanager
-def looping(network: torch.nn.Module, texts: Sequence[Calls], weights: Sequence[torch.Tensor]) -> Iterator[None]:
+def looping(
+    network: torch.nn.Module, texts: Sequence[Calls], weights: Sequence[torch.Tensor], switch: Callable[[int], None]
+) -> Iterator[None]:
     """Let each call of a network be one for each text, and return their weighted mean."""
     forward, signature = network.forward, inspect.signature(network.forward)
     numbers = iter(range(len(texts[0])))
 
     def call(*given: Any, **named: Any) -> Any:
         number, bound = next(numbers), signature.bind(*given, **named).arguments
-        answers = [forward(**{**bound, **calls[number]})[0] for calls in texts]
+        answers = []
+        for prompt, calls in enumerate(texts):
+            switch(prompt)
+            answers.append(forward(**{**bound, **calls[number]})[0])
         return (mean_of(answers, weights),)
 
     network.forward = call

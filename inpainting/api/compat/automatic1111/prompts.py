@@ -10,13 +10,9 @@ from typing import Any
 from inpainting.catalog.lookup import Catalog, spellings
 from inpainting.catalog.specs import Kind
 from inpainting.core.adapter_uses import LORA_WEIGHTS
-from inpainting.core.errors import InvalidRequest
+from inpainting.core.prompt_loras import named_networks, weight_of, without_networks
 from inpainting.core.request import LoraUse
 from inpainting.core.settings_table import MAX_EMBEDDINGS, MAX_LORAS
-
-NETWORK = re.compile(r"<(lora|lyco|hypernet):([^:>]{1,200})((?::[^:>]{0,40}){0,8})>")
-
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +31,7 @@ def read_prompts(prompt: str, negative_prompt: str, catalog: Catalog) -> Prompts
     """Read both prompts. Raises InvalidRequest for a weight that is no number."""
     loras: dict[str, float] = {}
     warnings: list[str] = []
-    for kind, name, numbers in NETWORK.findall(prompt):
+    for kind, name, numbers in named_networks(prompt):
         slug = next((row.slug for row in catalog.loras if row.slug in spellings(name)), None)
         if kind == "hypernet" or slug is None or len(loras) == MAX_LORAS:
             warnings.append(f"prompt: {name} is {'one too many' if slug else 'not installed'}.")
@@ -44,7 +40,7 @@ def read_prompts(prompt: str, negative_prompt: str, catalog: Catalog) -> Prompts
         loras[slug] = min(max(sent, LORA_WEIGHTS[0]), LORA_WEIGHTS[1])
         if loras[slug] != sent:
             warnings.append(f"prompt: the weight of {name} is {sent:g}; {loras[slug]:g} was used.")
-    texts = [NETWORK.sub("", prompt).strip(), negative_prompt]
+    texts = [without_networks(prompt), negative_prompt]
     embeddings: list[str] = []
     for row in catalog.adapters if any(texts) else ():
         word = re.compile(rf"(?<![\w<-]){re.escape(row.slug)}(?![\w>-])", re.IGNORECASE)
@@ -53,11 +49,3 @@ def read_prompts(prompt: str, negative_prompt: str, catalog: Catalog) -> Prompts
             texts = [word.sub(f"<{row.slug}>", text) for text in texts]
     uses = {"lora": tuple(LoraUse(*entry) for entry in loras.items()), "embedding": tuple(embeddings)}
     return Prompts(texts[0], texts[1], uses, warnings)
-
-
-def weight_of(name: str, numbers: str) -> float:
-    """Return the weight of a LoRA: the first of the numbers after its name, such as `:0.8` or `:unet=0.8`."""
-    sent = numbers[1:].partition(":")[0].rpartition("=")[2]
-    if not NUMBER.fullmatch(sent or "1"):
-        raise InvalidRequest(f"The weight of {name} is no number: {sent}.", field="prompt")
-    return float(sent or 1)

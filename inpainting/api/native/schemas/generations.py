@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from types import GenericAlias
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from pydantic import Field, create_model
 from inpainting.api.fields import extended_by
 from inpainting.api.media.links import public_image_url
 from inpainting.api.native.schemas.base import Answer, Optional, Page, Success, optional
-from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS
+from inpainting.core.adapter_uses import CONDITIONING_IMAGES, IMAGE_LABELS, ListEntry, LoraUse
 from inpainting.core.credentials import Verb
 from inpainting.core.request import PaintSettings
 from inpainting.core.setting import Setting, ValueType
@@ -38,10 +39,15 @@ def type_of_value(row: Setting) -> Any:
     hint = get_type_hints(PaintSettings)[row.name]
     if row.type not in (ValueType.LORAS, ValueType.ADAPTERS, ValueType.REGIONS):
         return hint
-    use = get_args(hint)[0]
+    return GenericAlias(list, (type_of_entry(get_args(hint)[0]),))
+
+
+def type_of_entry(use: type[LoraUse | ListEntry]) -> type[Answer]:
+    """The type of an entry of a setting that is a list."""
     fields: dict[str, Any] = {name: (kind, ...) for name, kind in get_type_hints(use).items() if name != "SETTING"}
-    entry = create_model(f"{use.__name__}Document", __base__=Answer, **fields)
-    return list[entry]  # type: ignore[valid-type]
+    if "loras" in fields:
+        fields["loras"] = optional(GenericAlias(list, (type_of_entry(LoraUse),)), "Left out where it has none.")
+    return create_model(f"{use.__name__}Document", __base__=Answer, **fields)
 
 
 DECLARED = ("prompt", "negative_prompt", "strength", "seed", "width", "height")

@@ -60,8 +60,9 @@ def weights_of(loras: Sequence[ActiveLora]) -> dict[str, float]:
 
 
 def active_loras(uses: Sequence[LoraUse], specs: Sequence[LoraSpec]) -> ActiveLoras:
-    """A request's LoRAs with a weight other than 0. specs: those of `uses`, in their order."""
-    active = [ActiveLora(spec, use.weight) for use, spec in zip(uses, specs, strict=True) if use.weight]
+    """A request's LoRAs with a weight other than 0. specs: those of `uses`, and maybe others."""
+    by_slug = {spec.slug: spec for spec in specs}
+    active = [ActiveLora(by_slug[use.slug], use.weight) for use in uses if use.weight]
     return tuple(sorted(active, key=lambda lora: lora.spec.slug))
 
 

@@ -8,7 +8,7 @@ times its mask m_i, 0 to 1, the prediction of a latent pixel is
 so that a weight of 0 leaves the prompt of the request alone, and 1 leaves nothing of it. That is equation 5 of
 MultiDiffusion (O. Bar-Tal et al., "MultiDiffusion: Fusing Diffusion Paths for Controlled Image Generation", 2023, arXiv
 2302.08113), which averages the latents after a step; a scheduler's step is linear in the prediction. The unprompted
-prediction of classifier-free guidance is the same for all prompts, and is computed once.
+prediction of classifier-free guidance is the same for all prompts with the same LoRAs, and is computed once for them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import torch
 
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 
 
@@ -25,18 +26,27 @@ from inpainting.engines.diffusion.conditioning.text_conditioning import TextCond
 class RegionalTexts:
     """What the regions of an image add to its text.
 
-    texts: of each prompt but the first, without negative prompts. weights: of all prompts, [prompts, 1, h, w]; they add
-    up to 1 in each pixel.
+    texts: of each prompt but the first; without a negative prompt where an earlier one has the same LoRAs.
+    loras: with which each of `texts` is predicted. unprompted: for each prompt, the first too, the number of the first
+    one with the same LoRAs. weights: of all prompts, [prompts, 1, h, w]; they add up to 1 in each pixel.
     """
 
     texts: tuple[TextConditioning, ...]
+    loras: tuple[ActiveLoras, ...]
+    unprompted: tuple[int, ...]
     weights: torch.Tensor
 
     def mean(self, predictions: Sequence[torch.Tensor]) -> torch.Tensor:
         """Return the weighted mean of a step's predictions, [rows, c, h, w].
 
-        predictions: of each prompt, the first with all rows of the step, the others [1, c, h, w].
+        predictions: of each prompt, those in `unprompted` with all rows of the step, the others [1, c, h, w].
         """
-        prompted = torch.cat([prediction[-1:] for prediction in predictions])
-        mean = (self.weights * prompted).sum(dim=0, keepdim=True)
-        return torch.cat([predictions[0][:-1], mean])
+        mean = self._mean([prediction[-1:] for prediction in predictions])
+        unprompted = predictions[0][:-1]
+        if len(unprompted) and any(self.unprompted):
+            unprompted = self._mean([predictions[number][:-1] for number in self.unprompted])
+        return torch.cat([unprompted, mean])
+
+    def _mean(self, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Return the weighted mean, [1, c, h, w], of one row for each prompt."""
+        return (self.weights * torch.cat(tuple(rows))).sum(dim=0, keepdim=True)

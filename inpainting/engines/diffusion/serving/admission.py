@@ -141,7 +141,7 @@ class Admission:
         codec = model.codec(job.vae, job.backend)
         state, notes = model.start(job.request, index, text, codec)
         state.controlnets, state.image_prompts = job.controlnets or (), job.image_prompts
-        state.regions = job.regions
+        state.regions, state.loras = job.regions, job.loras
         job.add_notes(*notes)
         steps = len(state.timesteps)
         idle = [network.slug for network in state.controlnets if not network.applies_in(steps)]
@@ -156,8 +156,10 @@ class Admission:
 
     def _encode(self, job: Job, model: LatentModel, chunk_count: int) -> TextConditioning:
         """Encode the text and choose the backend: one backend computes all steps of all images of a job."""
-        prompts = job.prompts or regional_prompts.tokenize(model, job.request)
+        prompts = job.prompts or regional_prompts.tokenize(model, job.request, adapters=job.adapters)
         job.text, job.regions = prompts.encode(model, job.image_prompts)
+        job.loras = prompts.loras[0]
+        model.loras.activate(job.adapters.loras)
         job.add_notes(*prompts.notes)
         if not job.needs_torch:
             backends, loras, in_use = self.workload.backends, job.adapters.loras, self.workload.in_use()
@@ -167,12 +169,12 @@ class Admission:
         return job.text
 
     def _load_adapters(self, job: Job, model: LatentModel) -> None:
-        """Load a job's LoRAs and networks, and activate the LoRAs.
+        """Load a job's LoRAs and networks, and activate the LoRAs of the request.
 
         The job keeps its networks until it is done, even if their files are replaced meanwhile. Raises EngineFailed if
         one cannot be used.
         """
-        loras = job.adapters.loras
+        loras = job.adapters.all_loras
         self.cache.ensure_loras_loaded(loras, model, self.workload.in_use())
         job.add_notes(*model.loras.notes(loras))
         vae = job.adapters.network(Kind.VAE)
@@ -194,7 +196,7 @@ class Admission:
             rows = model.rows_for(job.request.settings)
             loaded = {spec.slug: self._network(spec) for spec in adapters}
             job.image_prompts = ip_adapter.encode_prompts(loaded, job.request, model.network, rows)
-        model.loras.activate(loras)  # after all loading: evicting another LoRA deactivates these
+        model.loras.activate(job.adapters.loras)  # after all loading: evicting another LoRA deactivates these
 
     def _controlnets(
         self, specs: Sequence[ModelSpec], job: Job, model: LatentModel

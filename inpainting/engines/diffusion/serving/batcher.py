@@ -22,11 +22,10 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import sentence
 from inpainting.engines.base import LoadingModel, OnStep, Step
-from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
-from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.previews import Preview
+from inpainting.engines.diffusion.regional_prompts import active_adapters
 from inpainting.engines.diffusion.serving.admission import Admission
 from inpainting.engines.diffusion.serving.backend_selection import BackendSelector
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
@@ -83,14 +82,14 @@ class Batcher:
     ) -> tuple[list[NDArray[np.uint8]], tuple[str, ...]]:
         """Paint `settings.num_images` images of the request's size. Also returns notes for the metadata.
 
-        The request's sides are multiples of those of a cell of the model's latents. loras: those of `settings.loras`,
-        in that order. adapters: the VAE, ControlNets and IP-Adapters that the settings name. embeddings: those of
+        The request's sides are multiples of those of a cell of the model's latents. loras: those of the settings and
+        their regions. adapters: the VAE, ControlNets and IP-Adapters that the settings name. embeddings: those of
         `settings.embeddings`.
 
         Raises EngineFailed, DeviceLost if only another process can use the device, and what `on_step` raises, which
         cancels the job.
         """
-        active = ActiveAdapters(active_loras(request.settings.loras, loras), tuple(adapters))
+        active = active_adapters(request, loras, adapters)
         job = Job(request, spec, active, [read_embedding(embedding) for embedding in embeddings])
         self._ensure_thread()
         self._arrivals.put(job)

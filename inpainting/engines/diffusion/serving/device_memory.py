@@ -36,7 +36,7 @@ class InUse:
             self,
             models=[*self.models, model],
             adapters=[*self.adapters, *adapters.networks],
-            loras=[*self.loras, *(lora.name for lora in adapters.loras)],
+            loras=[*self.loras, *(lora.name for lora in adapters.all_loras)],
         )
 
 

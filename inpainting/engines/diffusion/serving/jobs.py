@@ -24,6 +24,7 @@ from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.active_adapters import NO_ADAPTERS, ActiveAdapters
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
+from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
@@ -75,6 +76,8 @@ class Job:
     prompts: RequestPrompts | None = None
     text: TextConditioning | None = None
     """Encoded when its first image starts."""
+    loras: ActiveLoras = ()
+    """Of `text`."""
     regions: RegionalTexts | None = None
     """Encoded with `text`; None where it has no regions."""
     vae: Any | None = None
@@ -115,8 +118,9 @@ class Job:
 
     @property
     def needs_torch(self) -> bool:
-        """Whether networks beside the UNet change what it computes, which only torch can follow."""
-        return any(spec.kind not in (Kind.VAE, Kind.EMBEDDING) for spec in self.adapters.networks)
+        """Whether networks beside the UNet or LoRAs of regions change what it computes, which only torch can follow."""
+        networks = [spec for spec in self.adapters.networks if spec.kind not in (Kind.VAE, Kind.EMBEDDING)]
+        return bool(networks or self.adapters.regional)
 
     def add_notes(self, *sentences: str) -> None:
         self.notes += [sentence for sentence in sentences if sentence not in self.notes]

@@ -106,7 +106,7 @@ class ModelCache:
             return False  # others paint while another thread loads a network, such as that of a segmenter
         in_use = in_use.with_job(model, adapters)
         missing = (self.loads.adapter(spec) for spec in adapters.networks if self._loaded_adapter(spec) is None)
-        missing_loras = (self.loads.lora(lora, model) for lora in model.loras.missing(adapters.loras))
+        missing_loras = (self.loads.lora(lora, model) for lora in model.loras.missing(adapters.all_loras))
         for load in chain(missing, missing_loras):
             if not self._prepare(load, in_use):
                 return False

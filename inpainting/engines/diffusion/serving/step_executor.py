@@ -113,7 +113,6 @@ class StepExecutor:
         measures_memory = not batch.tuner.knows(rows)
         before = self.hardware.reset_peak() if measures_memory else 0
         timer = self.hardware.timer()
-        batch.model.loras.activate(batch.adapters.loras)
         with self._block_cache(batch, samples):
             predictions = regional_prompts.predict(batch.model, [sample.state for sample in samples], batch.backend)
         timer.stop()

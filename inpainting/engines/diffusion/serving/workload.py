@@ -51,7 +51,7 @@ class Workload:
             job.use(model)
             if job.prompts is None:
                 vectors = model.embedding_vectors(job.embeddings) if job.embeddings else ()
-                job.prompts = regional_prompts.tokenize(model, job.request, vectors)
+                job.prompts = regional_prompts.tokenize(model, job.request, vectors, job.adapters)
             chunk_count = job.prompts.chunk_count
             backend = self._next_backend(job, model, chunk_count).name
         references = reference_sizes(job.request)
@@ -126,5 +126,5 @@ class Workload:
             models=[model for model in models if model is not None],
             adapters=[spec for adapter in adapters for spec in adapter.networks],
             backends=[backend for backend in backends if backend is not TORCH],
-            loras=[lora.name for adapter in adapters for lora in adapter.loras],
+            loras=[lora.name for adapter in adapters for lora in adapter.all_loras],
         )

@@ -3,18 +3,20 @@
 /** @typedef {{slug: string, weight: number}} Lora */
 
 export class Loras {
+  #root
   /** @type {HTMLElement[]} */
   #rows
 
-  constructor() {
-    this.#rows = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("#loras [data-slug]"))]
+  /** `root` has a row for each; null where none is installed. @param {HTMLElement | null} root */
+  constructor(root) {
+    this.#root = root
+    this.#rows = [.../** @type {NodeListOf<HTMLElement>} */ (root?.querySelectorAll("[data-slug]") ?? [])]
   }
 
   /** Offers those with these slugs. @param {string[]} slugs */
   offer(slugs) {
     for (const row of this.#rows) row.hidden = !slugs.includes(slugOf(row))
-    const list = document.getElementById("loras")
-    if (list) list.hidden = this.#rows.every((row) => row.hidden)
+    if (this.#root) this.#root.hidden = this.#rows.every((row) => row.hidden)
   }
 
   /** The offered ones that have a weight. @returns {Lora[]} */

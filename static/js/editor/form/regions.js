@@ -3,13 +3,14 @@
 
 import { fetchFile } from "api"
 import { get, put } from "editor/document/images"
+import { Loras } from "editor/form/loras"
 import { reportErrors, showMessage } from "editor/form/messages"
 import { gettext } from "text"
 
-/** As the API takes it. @typedef {{prompt: string, weight?: number}} Region */
+/** As the API takes it. @typedef {{prompt: string, weight?: number, loras?: import("editor/form/loras").Lora[]}} Region */
 /** @typedef {import("editor/form/image_zone").Kept} Kept */
 /** @typedef {import("editor/form/image_zone").Generation} Generation */
-/** mask: white inside, null until it is loaded. @typedef {{row: HTMLElement, mask: File | null, picture: string}} Entry */
+/** mask: white inside, null until it is loaded. @typedef {{row: HTMLElement, loras: Loras, mask: File | null, picture: string}} Entry */
 /** The place of a mask. @typedef {{image: string, kept: Kept | null, neededKind: () => null,
  *   fill: (kept: Kept | undefined) => Promise<void>, takeFrom: (generation: Generation) => Promise<void>}} MaskPlace */
 
@@ -25,6 +26,8 @@ export class Regions {
   #template = /** @type {HTMLTemplateElement} */ (document.getElementById("region-template"))
   /** @type {Entry[]} */
   #entries = []
+  /** @type {string[]} */
+  #offered = [] // the slugs of the LoRAs that fit the model
   #onChange
 
   /** `names`: of the masks in the API. `currentMask` makes a file of the mask, white inside; null where nothing is marked.
@@ -66,7 +69,8 @@ export class Regions {
 
   /** The first input that is out of range, or undefined. */
   get invalid() {
-    return this.#entries.flatMap((entry) => Object.values(inputsOf(entry))).find((input) => !input.checkValidity())
+    const inputs = this.#entries.flatMap((entry) => Object.values(inputsOf(entry)))
+    return inputs.find((input) => !input.checkValidity()) ?? this.#entries.map(({ loras }) => loras.invalid).find(Boolean)
   }
 
   /** The files to send, by the names of the API. @returns {Record<string, File>} */
@@ -82,6 +86,12 @@ export class Regions {
     this.show()
   }
 
+  /** Offers each region the LoRAs with these slugs. @param {string[]} slugs */
+  offer(slugs) {
+    this.#offered = slugs
+    for (const { loras } of this.#entries) loras.offer(slugs)
+  }
+
   /** Greys them out where they have no effect. @param {string} reason */
   set ignored(reason) {
     this.#root.disabled = Boolean(reason)
@@ -93,7 +103,9 @@ export class Regions {
 
   show() {
     this.#add.hidden = this.#entries.length >= this.images.length
-    for (const [index, { row }] of this.#entries.entries()) {
+    for (const [index, { row, loras }] of this.#entries.entries()) {
+      const used = row.querySelector(".loras-used")
+      if (used) used.textContent = loras.labels.join(" · ")
       const colour = /** @type {HTMLElement} */ (row.querySelector(".region-colour"))
       colour.style.backgroundColor = COLOURS[index]
       colour.textContent = String(index + 1)
@@ -121,10 +133,12 @@ export class Regions {
   }
 
   /** @param {Region} region */
-  #append({ prompt, weight = 1 }) {
+  #append({ prompt, weight = 1, loras: used = [] }) {
     const row = /** @type {HTMLElement} */ (/** @type {HTMLElement} */ (this.#template.content.firstElementChild).cloneNode(true))
     /** @type {Entry} */
-    const entry = { row, mask: null, picture: "" }
+    const entry = { row, loras: new Loras(/** @type {HTMLElement | null} */ (row.querySelector(".loras"))), mask: null, picture: "" }
+    entry.loras.offer(this.#offered)
+    entry.loras.fill(used)
     const inputs = inputsOf(entry)
     inputs.prompt.value = prompt
     inputs.weight.value = weight === 1 ? "" : String(weight)
@@ -173,7 +187,7 @@ export class Regions {
   }
 }
 
-/** @param {Entry} entry */
+/** @param {{row: HTMLElement}} entry */
 function inputsOf({ row }) {
   const [prompt, weight] = /** @type {NodeListOf<HTMLInputElement>} */ (row.querySelectorAll("input"))
   return { prompt, weight }
@@ -181,8 +195,8 @@ function inputsOf({ row }) {
 
 /** @param {Entry} entry @returns {Region} */
 function regionOf(entry) {
-  const { prompt, weight } = inputsOf(entry)
-  return { prompt: prompt.value.trim(), ...(weight.value.trim() && { weight: Number(weight.value) }) }
+  const { prompt, weight } = inputsOf(entry), { chosen } = entry.loras
+  return { prompt: prompt.value.trim(), ...(weight.value.trim() && { weight: Number(weight.value) }), ...(chosen.length && { loras: chosen }) }
 }
 
 /** A mask without what is in others; null where nothing is left. @param {Blob} mask @param {Blob[]} others @returns {Promise<Blob | null>} */

@@ -42,7 +42,7 @@ export class SettingsForm {
   #engines
   #adapters
   #plan
-  #loras = new Loras()
+  #loras = new Loras(document.getElementById("loras"))
   #embeddings
   #adapterLists
   #adapterRows
@@ -424,7 +424,10 @@ export class SettingsForm {
 
   /** Offers the adapters with these slugs for a setting. @param {string} name @param {string[]} slugs */
   #offer(name, slugs) {
-    if (name === "loras") return this.#loras.offer(slugs)
+    if (name === "loras") {
+      this.#regions.offer(slugs)
+      return this.#loras.offer(slugs)
+    }
     if (name === "embeddings") return this.#embeddings.offer(slugs)
     const select = /** @type {HTMLSelectElement | undefined} */ (this.#form.elements[name])
     if (!select) return
