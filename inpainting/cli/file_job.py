@@ -96,11 +96,13 @@ class FileJob:
 
     def request(self, image: DecodedImage) -> tuple[InpaintRequest, tuple[str, ...]]:
         """Return the request, and warnings about its images."""
-        mask = None if self.mask is None else decode_image(self.mask.read_bytes(), field="mask", limits=self.limits)
         paths = self.conditioning_images
         images = {name: decode_image(path.read_bytes(), field=name, limits=self.limits) for name, path in paths.items()}
-        settings = self.plan.settings
+        settings, mask = self.plan.settings, self.decoded_mask()
         return build_request(image, mask, settings, self.polarity, images, self.outpaint, limits=self.limits)
+
+    def decoded_mask(self) -> DecodedImage | None:
+        return None if self.mask is None else decode_image(self.mask.read_bytes(), field="mask", limits=self.limits)
 
     def result(self, index: int) -> Path:
         return self.out if index == 0 else self.out.with_stem(f"{self.out.stem}-{index + 1}")

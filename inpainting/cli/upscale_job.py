@@ -11,7 +11,7 @@ from inpainting.core.codecs import DecodedImage
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.geometry import Size
 from inpainting.core.image import Strips
-from inpainting.core.inputs import upscale_request
+from inpainting.core.inputs import detail_request, upscale_request
 from inpainting.core.request import InpaintRequest
 from inpainting.core.upscaling import Upscale
 from inpainting.engines.base import OnStep, Plan
@@ -31,14 +31,18 @@ class UpscaleReport(FileReport):
 
 @dataclass(frozen=True, slots=True)
 class UpscaleJob(FileJob):
-    """One image to enlarge."""
+    """One image to enlarge. mask: of where detail is painted; it is not read without an `upscaler`."""
 
     upscale: Upscale = field(default=Upscale())
     upscaler: str = ""  # see `InpaintRequest`
 
     def request(self, image: DecodedImage) -> tuple[InpaintRequest, tuple[str, ...]]:
         size = self.upscale.checked_size(image.image, self.limits)
-        return upscale_request(image.image, size, self.plan.settings, self.upscaler), image.warnings
+        settings = self.plan.settings
+        if not self.upscaler:
+            return upscale_request(image.image, size, settings), image.warnings
+        mask = self.decoded_mask()
+        return detail_request(image, mask, settings, self.polarity, size=size, upscaler=self.upscaler)
 
     def paintings(self, plan: Plan, on_step: OnStep) -> list[Painting]:
         if not self.upscaler:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -60,10 +61,27 @@ def build_request(
     return request, (*warnings, *more_warnings)
 
 
-def upscale_request(image: CanonicalImage, size: Size, settings: PaintSettings, upscaler: str = "") -> InpaintRequest:
-    """Return the request to enlarge an image to a size. upscaler: see `InpaintRequest`."""
+def upscale_request(image: CanonicalImage, size: Size, settings: PaintSettings) -> InpaintRequest:
+    """Return the request to enlarge an image to a size."""
     mask = np.full((image.size.height, image.size.width), 255, np.uint8)
-    return InpaintRequest(image, mask, settings, has_mask=False, enlarged_to=size, upscaler=upscaler)
+    return InpaintRequest(image, mask, settings, has_mask=False, enlarged_to=size)
+
+
+def detail_request(
+    image: DecodedImage,
+    mask: DecodedImage | None,
+    settings: PaintSettings,
+    polarity: MaskPolarity,
+    *,
+    size: Size,
+    upscaler: str,
+) -> tuple[InpaintRequest, tuple[str, ...]]:
+    """Return the request to enlarge an image to a size and to paint detail, with warnings about its images.
+
+    mask: of where detail is painted, see `build_request`. upscaler: see `InpaintRequest`.
+    """
+    request, warnings = build_request(image, mask, settings, polarity)
+    return replace(request, enlarged_to=size, upscaler=upscaler), warnings
 
 
 def prepare_conditioning_images(

@@ -315,6 +315,32 @@ def test_the_command_line_makes_the_same(alices_program: Client, tiny: Inference
     ):
         with pytest.raises(CommandError, match=message):
             call_command("upscale", str(photo), "-o", str(tmp_path / "a.png"), *options, *more, stderr=StringIO())
-    plain = [*options[:2], "--detail-model", "tiny"]
+    plain = [*options[:2], "--detail-model", "tiny", "--mask", str(tmp_path / "missing.png")]
     call_command("upscale", str(photo), "-o", str(tmp_path / "b.png"), *plain, stdout=StringIO(), stderr=errors)
-    assert "Without effect, as --detail is 0: --prompt, --detail-model." in errors.getvalue()
+    assert "Without effect, as --detail is 0: --prompt, --detail-model, --mask." in errors.getvalue()
+
+
+def test_the_command_line_reads_a_mask_as_the_api(alices_program: Client, tiny: InferenceModel, tmp_path: Path) -> None:
+    (photo := tmp_path / "photo.png").write_bytes(png(PHOTO))
+    mask = np.zeros(PHOTO.shape[:2], np.uint8)
+    mask[20:50, 30:61] = 255
+    (folder := tmp_path / "masks").mkdir()
+    (folder / "photo_mask.png").write_bytes(png(mask))
+    options = ["--prompt", "a face", "--detail", "0.5", "--seed", "5", "--mask-polarity", "white_repaints"]
+
+    def written(name: str, where: Path) -> NDArray[np.uint8]:
+        out = str(tmp_path / name)
+        call_command("upscale", str(photo), "-o", out, *options, "--mask", str(where), stdout=StringIO(), stderr=errors)
+        return np.asarray(decode_image((tmp_path / name).read_bytes()).image.pixels)
+
+    errors = StringIO()
+    enlarge(alices_program, **DETAIL, mask=upload(png(mask)), mask_polarity="white_repaints")
+    expected = result()
+    assert np.array_equal(written("large.png", folder / "photo_mask.png"), expected)
+    assert np.array_equal(written("again.png", folder), expected), "found in the folder by the name of the photo"
+    enlarge(alices_program, **DETAIL)
+    assert not np.array_equal(result(), expected)
+    (folder / "photo_mask.png").unlink()
+    for where, message in ((folder, "photo.png has no mask"), (tmp_path / "missing.png", "does not exist")):
+        with pytest.raises(CommandError, match=message):
+            written("none.png", where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from django.http.response import HttpResponseBase
@@ -24,7 +24,7 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core import upscaling
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
-from inpainting.core.inputs import build_request, upscale_request
+from inpainting.core.inputs import detail_request, upscale_request
 from inpainting.core.masks import MaskPolarity
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import registry
@@ -164,8 +164,7 @@ class UpscaleFields:
         if not self.upscaler:
             return upscale_request(image.image, size, self.settings), tuple(image.warnings)
         decoded, polarity = (None, self.polarity) if mask is None else (mask.decoded, mask.polarity)
-        request, warnings = build_request(image, decoded, self.settings, polarity)
-        return replace(request, enlarged_to=size, upscaler=self.upscaler), warnings
+        return detail_request(image, decoded, self.settings, polarity, size=size, upscaler=self.upscaler)
 
 
 def detail_model(name: str | None, catalog: Catalog) -> str:

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 
 from inpainting import moderation
 from inpainting.checks import IMAGE_LIMITS_TAG
-from inpainting.cli.jobs import check_results_differ
+from inpainting.cli.jobs import check_results_differ, mask_path, result_path
 from inpainting.cli.options import add_setting_options, option_name, settings_from_options
 from inpainting.cli.run import error_message, run_all, run_one
 from inpainting.cli.upscale_job import UpscaleJob
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         "Enlarge each FILE and write a PNG, JPEG or WebP: to --out, or for several files into the folder --out. The "
         "mode, the depth and the colour profile of the image stay, and its alpha is enlarged with it. Without an "
         "installed upscaler, Lanczos with sharpened edges is used, which adds no detail. With --detail a diffusion "
-        "model then paints the enlarged image in tiles."
+        "model then paints the enlarged image in tiles, or the part of it that --mask marks."
     )
     requires_system_checks = [IMAGE_LIMITS_TAG]  # noqa: RUF012 - Django's own way to say it
 
@@ -62,6 +62,19 @@ class Command(BaseCommand):
             "(default 0: no detail)",
         )
         parser.add_argument("--detail-model", metavar="SLUG", help="the diffusion model (default: as of inpaint)")
+        parser.add_argument(
+            "--mask",
+            type=Path,
+            metavar="PATH",
+            help="the mask of the part that gets detail, a PNG; for several images one for all or a folder with "
+            "NAME.png or NAME_mask.png (default: the whole image)",
+        )
+        parser.add_argument(
+            "--mask-polarity",
+            choices=list(map(str, MaskPolarity)),
+            default=str(MaskPolarity.BLACK_REPAINTS),
+            help="which part of the mask gets detail (default %(default)s)",
+        )
         parser.add_argument("--jobs", type=int, default=1, help="images enlarged at once (default %(default)s)")
         add_setting_options(parser, [*FILE_ROWS, *DETAIL_ROWS])
 
@@ -92,6 +105,9 @@ class Command(BaseCommand):
         for path in images:
             if not path.is_file():
                 raise CommandError(f"{path} is no file.")
+        mask = options["mask"] if options["detail"] else None
+        if mask is not None and not mask.exists():
+            raise CommandError(f"{mask} does not exist.")
         named = None if out.is_dir() or len(images) > 1 else format_of(out.name)
         if named is None and not out.is_dir() and len(images) == 1:
             raise CommandError(f"Results are PNG, JPEG or WebP files; {out.name} has the extension of none of them.")
@@ -109,28 +125,32 @@ class Command(BaseCommand):
             upscaler = ""
             plan = site.plan_settings(replace(requested, model=options["model"]), UPSCALE.name, seed=1)
             names = [option_name(row.name) for row in DETAIL_ROWS if options[row.name] is not None]
-            names += ["--detail-model"] if options["detail_model"] else []
+            names += [f"--{name.replace('_', '-')}" for name in ("detail_model", "mask") if options[name]]
             if names:
                 self.stderr.write(f"Without effect, as --detail is 0: {', '.join(names)}.")
         for warning in plan.warnings:
             self.stderr.write(warning)
         make = partial(
             UpscaleJob,
-            mask=None,
             plan=replace(plan, warnings=()),
-            polarity=MaskPolarity.BLACK_REPAINTS,
+            polarity=MaskPolarity(options["mask_polarity"]),
             moderate=moderation.moderator(plan.settings),
             embeds_settings=settings.EMBED_SETTINGS,
             limits=image_limits(),
             upscale=Upscale(options["scale"], options["width"], options["height"]),
             upscaler=upscaler,
         )
-        if named is not None:
-            jobs = [make(images[0], out=out)]
-        else:
+        extension = EXTENSIONS[plan.settings.output_format]
+        jobs = [
+            make(
+                image,
+                None if mask is None else mask_path(image, mask),
+                out if named else result_path(image, out, extension),
+            )
+            for image in images
+        ]
+        if named is None:
             out.mkdir(parents=True, exist_ok=True)
-            extension = EXTENSIONS[plan.settings.output_format]
-            jobs = [make(image, out=out / f"{image.stem}.{extension}") for image in images]
         check_results_differ(jobs)
         if any(job.out.resolve() == job.image.resolve() for job in jobs):
             raise CommandError("The result would replace the image.")
