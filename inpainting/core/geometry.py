@@ -195,6 +195,11 @@ class Window:
     passes: tuple[Box, ...] = ()
 
     @property
+    def part_count(self) -> int:
+        """In how many parts it is painted: one, or the number of `passes`."""
+        return max(1, len(self.passes))
+
+    @property
     def scale(self) -> tuple[float, float]:
         """Work pixels for one image pixel, across and down."""
         return self.work.width / self.box.size.width, self.work.height / self.box.size.height

@@ -156,7 +156,7 @@ def enlarge_source(plan: Plan, on_step: OnStep) -> tuple[Plan, OnStep]:
     request, size = plan.request, plan.mask.shape[::-1]
     # About as many as the engine reports: of its steps a strength below 1 leaves the first ones out.
     calls = math.ceil(plan.network_calls * (plan.settings.strength or 1.0))
-    to_come = calls * max(1, len(plan.window.passes)) * plan.settings.num_images
+    to_come = calls * plan.window.part_count * plan.settings.num_images
     done = 0
 
     def on_tile(step: Step) -> None:

@@ -32,10 +32,19 @@ CHOSEN_FIRST = frozenset({"model", "preset", "control", "ip_adapter"})
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """The bounds of a mask, and the size of its image."""
+    """The bounds of a mask, and the size of its image. Raises InvalidRequest unless the box lies in the image."""
 
     box: Box
     image: Size
+
+    def __post_init__(self) -> None:
+        if not Box.whole(self.image).contains(self.box):
+            raise InvalidRequest(
+                sentence(
+                    "{mask_box} extends beyond the image of {size}.", mask_box=self.box.to_list(), size=self.image
+                ),
+                field="mask_box",
+            )
 
 
 def describe_plan(

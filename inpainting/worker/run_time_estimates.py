@@ -18,6 +18,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from numpy.typing import NDArray
 
+from inpainting.core.geometry import Window
 from inpainting.core.network_calls import network_calls
 from inpainting.database.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
@@ -47,7 +48,7 @@ class GenerationFeatures:
     mask_bytes: int
     images: int = 1
     steps: int = 0
-    """Calls of the network for one image, see `network_calls`."""
+    """Calls of the network for one image, see `network_calls`, in all passes or tiles."""
 
     @property
     def logs(self) -> list[float]:
@@ -100,7 +101,10 @@ class QueuePosition:
     is_minimum: bool = False
 
 
-WORKLOAD_FIELDS = ("painted_pixels", "source__width", "source__height", "mask__byte_count", "settings", "ignored")
+WORKLOAD_FIELDS = (
+    *("painted_pixels", "source__width", "source__height", "mask__byte_count"),
+    *("settings", "ignored", "window"),
+)
 
 
 def estimator_for(engine: str) -> RuntimeEstimator:
@@ -128,17 +132,18 @@ _newest_done = CompiledQuery(
 
 
 def workload_from(fields: Sequence[Any]) -> GenerationFeatures:
-    painted, width, height, mask_bytes, made, ignored = fields
+    painted, width, height, mask_bytes, made, ignored, window = fields
     # 0.1 stored no such settings.
     calls = network_calls(made["steps"], made.get("lanpaint_steps"), ignored, regions=made.get("regions", ()))
-    return GenerationFeatures(painted, width * height, mask_bytes, made["num_images"], calls)
+    parts = Window.from_dict(window).part_count if window else 1
+    return GenerationFeatures(painted, width * height, mask_bytes, made["num_images"], calls * parts)
 
 
 def generation_workload(generation: Generation) -> GenerationFeatures:
     source = generation.source
-    size = source.width, source.height
+    sizes = source.width, source.height, generation.mask.byte_count
     return workload_from(
-        (generation.painted_pixels, *size, generation.mask.byte_count, generation.settings, generation.ignored)
+        (generation.painted_pixels, *sizes, generation.settings, generation.ignored, generation.window)
     )
 
 

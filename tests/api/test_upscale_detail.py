@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from inpainting.models import Generation, InferenceModel, LedgerEntry, Status
 from inpainting.upscalers.enlarging import Enlargement
 from inpainting.worker.fleet import needed_by
 from inpainting.worker.run import run_waiting
+from inpainting.worker.run_time_estimates import generation_workload
 from tests.api.bodies import upload
 from tests.conftest import png
 from tests.support import tiny_adapters, tiny_models
@@ -175,6 +177,40 @@ def test_a_plan_says_what_is_then_done(alices_program: Client, tiny: InferenceMo
         pytest.approx(generation.seconds, rel=0.01),
     )
     assert plan(image_size="[100, 80]", detail="0")["detail_tiles"] is None
+
+
+def test_a_plan_counts_only_the_tiles_that_the_mask_touches(alices_program: Client, tiny: InferenceModel) -> None:
+    def plan(**fields: Any) -> dict[str, Any]:
+        answer = alices_program.post("/api/plan/", {"engine": "upscale", **DETAIL, **fields})
+        assert answer.status_code == 200, answer.json()
+        found: dict[str, Any] = answer.json()
+        return found
+
+    mask = np.full(PHOTO.shape[:2], 255, np.uint8)
+    mask[10:20, 30:40] = 0
+    enlarge(alices_program, **DETAIL)
+    enlarge(alices_program, **DETAIL, mask=upload(png(mask)))
+    part, whole = Generation.objects.order_by("-created_at")
+    for generation, seconds in ((part, 10), (whole, 1000)):
+        generation.finished_at = generation.started_at + timedelta(seconds=seconds)
+        generation.save()
+    with_images = plan(image=upload(png(PHOTO)), mask=upload(png(mask)))
+    by_sizes = plan(image_size="[100, 80]", mask_box="[30, 10, 40, 20]")
+    assert with_images == by_sizes
+    assert part.planned_window is not None
+    assert by_sizes["detail_tiles"] == len(part.planned_window.passes) < 12
+    everywhere = plan(image_size="[100, 80]")
+    assert everywhere["detail_tiles"] == 12
+    assert by_sizes["estimate_seconds"] < everywhere["estimate_seconds"] / 3
+    assert generation_workload(part).steps * 12 == generation_workload(whole).steps * by_sizes["detail_tiles"]
+    without = plan(image_size="[100, 80]", mask_box="[30, 10, 40, 20]", detail="0")
+    assert (without["detail_tiles"], without["ignored_fields"]) == (None, ["prompt", "seed"])
+    for box, message in (("[30, 10, 140, 20]", "extends beyond the image"), ("[30, 10]", "4")):
+        answer = alices_program.post(
+            "/api/plan/", {"engine": "upscale", **DETAIL, "image_size": "[100, 80]", "mask_box": box}
+        )
+        assert (answer.status_code, answer.json()["field"]) == (400, "mask_box")
+        assert message in answer.json()["message"]
 
 
 def test_it_is_cancelled_while_it_is_painted(

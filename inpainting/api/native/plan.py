@@ -31,11 +31,9 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES
 from inpainting.core.codecs import encode_png
-from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.core.sentences import sentence
 from inpainting.engines import registry
 from inpainting.engines.inserting import insert_box
 from inpainting.engines.upscaling import UPSCALE
@@ -93,25 +91,11 @@ def plan_without_images(body: Body) -> dict[str, Any]:
     catalog = Catalog()
     fields, warnings = check_fields(PlanForm, body.fields, catalog, clamp=True)
     engine, models = fields.get("engine", registry.AUTO), fields.pop("models", {})
-    marked = read_marked(fields.pop("image_size", None), fields.pop("mask_box", None))
+    size, box = fields.pop("image_size", None), fields.pop("mask_box", None)
+    marked = None if size is None or box is None else Marked(Box(*box), Size(*size))
     sent |= set(fields.pop("images", None) or ())
     values = describe_plan(settings_from(fields, catalog), catalog, engine, models, marked, sent)
     return PlanAnswer.render({**values, "warnings": [*map(translated, warnings), *values["warnings"]]})
-
-
-def read_marked(image_size: list[int] | None, mask_box: list[int] | None) -> Marked | None:
-    """Return the box of a mask that will be sent; None where it or the image's size is missing.
-
-    Raises InvalidRequest unless the box lies in the image.
-    """
-    if image_size is None or mask_box is None:
-        return None
-    size, box = Size(*image_size), Box(*mask_box)
-    if not Box.whole(size).contains(box):
-        raise InvalidRequest(
-            sentence("{mask_box} extends beyond the image of {size}.", mask_box=mask_box, size=size), field="mask_box"
-        )
-    return Marked(box, size)
 
 
 def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[str, Any]:
@@ -120,7 +104,8 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
     settings, image, window = plan.settings, plan.request.image, plan.window
     png = encode_png(CanonicalImage.of_mask(plan.mask))
     painted = int(np.count_nonzero(plan.request.mask))
-    work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, plan.network_calls)
+    calls = plan.network_calls * window.part_count
+    work = GenerationFeatures(painted, image.size.area, len(png), settings.num_images, calls)
     values = {
         "engine": plan.engine.name,
         "engine_reason": translated(plan.reason),

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from inpainting.api.fields import Fields, FromJson, StoredText
+from inpainting.api.fields import Fields, FromJson, Integer, Range, StoredText
 from inpainting.api.native.fields import ENGINE, SELECT, ChangesForm
 from inpainting.api.native.schemas.base import Answer, Optional, Success
 from inpainting.api.native.schemas.bodies import MASK_TEXT, File, with_images
@@ -16,6 +16,7 @@ from inpainting.api.native.selections import SelectionForm
 from inpainting.api.setting_types import with_settings
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, MAX_NAME_CHARACTERS
 from inpainting.core.settings_table import find_setting
+from inpainting.core.upscaling import MAX_SIDE
 
 MODELS = "Engine -> the model to use if that engine is chosen and `model` is not sent."
 
@@ -28,11 +29,13 @@ MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bo
 
 SENT_IMAGES = "Without an image: the names of the conditioning images that will be sent, such as insert_image."
 
+Edge = Annotated[Integer, Range(0, MAX_SIDE)]
 ModelName = Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 ImageName = Annotated[StoredText, Field(max_length=MAX_NAME_CHARACTERS)]
 
 
 ImageSize = Annotated[list[Side], FromJson, Field(min_length=2, max_length=2)]
+MaskBox = Annotated[list[Edge], FromJson, Field(min_length=4, max_length=4)]
 
 
 class PlanForm(ChangesForm):
@@ -46,6 +49,7 @@ class UpscalePlanForm(Fields):
     """What the plan of an upscaling reads besides the fields of POST /api/upscale."""
 
     image_size: ImageSize | None = Field(None, description=IMAGE_SIZE)
+    mask_box: MaskBox | None = Field(None, description=MASK_BOX)
 
 
 @with_settings([find_setting("prompt")])
@@ -127,7 +131,9 @@ class UpscalePlanAnswer(Success):
     tiles: int | None = Field(
         description="In which the image is enlarged; null where the network's file does not tell it, as of ONNX."
     )
-    detail_tiles: int | None = Field(description="In which the model adds detail; null without detail.")
+    detail_tiles: int | None = Field(
+        description="In which the model adds detail, those that the mask touches; null without detail."
+    )
     quality: int | None = Field(description="Of the result files; null where they are PNG, or without the image.")
     estimate_seconds: float | None = Field(
         description="By earlier upscalings, whichever their upscalers, or by earlier generations of the engine "
