@@ -24,6 +24,8 @@ from inpainting.web.editor_choices import choices, editing_models, page_limits
 from inpainting.web.state_labels import STATE_LABELS
 
 PAGE_LENGTH = 20
+CHOICES_OF_DETAIL = frozenset({"has_diffusion_model", "diffusion_installed", "engines"})
+"""What `includes/detail_fields.html` reads of the choices of the editor's form."""
 
 
 @require_GET
@@ -33,7 +35,7 @@ def batch_list(request: HttpRequest) -> HttpResponse:
     page = Paginator(batches.for_user(request.user), PAGE_LENGTH).get_page(request.GET.get("page"))
     context = {
         "page": page,
-        "has_diffusion_model": choices()["has_diffusion_model"],
+        **{name: choice for name, choice in choices().items() if name in CHOICES_OF_DETAIL},
         "editing_models": editing_models(),
         "max_items": settings.BATCH_MAX_ITEMS,
         **page_limits(),

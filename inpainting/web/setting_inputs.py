@@ -22,6 +22,7 @@ from inpainting.core.codecs.formats import LABELS as FILE_FORMATS
 from inpainting.core.outpainting import OUTPAINT_ROWS
 from inpainting.core.setting import Setting, ValueType
 from inpainting.core.settings_table import INSERT_SETTINGS, SETTINGS
+from inpainting.engines.upscaling import DETAIL_ROWS, FILE_ROWS
 from inpainting.translation import translated
 
 PLACED_BY_HAND = frozenset(
@@ -69,14 +70,18 @@ def form_constants() -> dict[str, Any]:
     """What the scripts of the editor know of the tables, as JSON.
 
     `adapter_lists` are described in `static/js/editor/form/adapter_lists.js`. `computed_controls` are the kinds of
-    control images that need no file, `references` and `region_masks` the names of these images, and `max_margin` is the
-    largest margin of outpainting, in pixels.
+    control images that need no file, `references` and `region_masks` the names of these images, `upscale_settings` the
+    names of the settings that an upscaling reads, and `max_margin` is the largest margin of outpainting, in pixels.
     """
     return {
         "adapter_lists": [adapter_list_constants(adapters) for adapters in ADAPTER_LISTS],
         "computed_controls": sorted(COMPUTED_CONTROLS),
         "references": REFERENCES.images,
         "region_masks": REGIONS.images,
+        "upscale_settings": {
+            "file": [row.public_name for row in FILE_ROWS],
+            "detail": [row.public_name for row in DETAIL_ROWS],
+        },
         "max_margin": next(row.range[1] for row in OUTPAINT_ROWS if row.range),
     }
 

@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("playwright")
 pytest.importorskip("torch", reason="diffusion is not installed")
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 from skimage import data
 
-from tests.browser.devices import ON_A_PHONE_TOO
+from tests.browser.devices import ON_A_PHONE_TOO, press
 from tests.browser.editor_page import (
     AT_FIRST,
     MS_TO_LOAD,
@@ -413,6 +413,79 @@ def test_a_running_generation_is_cancelled(page: Page, photo_file: Path) -> None
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("#generate-message")).to_have_text("Cancelled. Your mask is still here.")
     assert is_red(page)
+
+
+@ON_A_PHONE_TOO
+def test_only_the_marked_part_gets_detail_and_more_of_it_is_asked_for(page: Page, photo_file: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_photo(page, photo_file)
+    choose_task(page, "Enlarge")
+    expect(page.locator("#detail-part")).to_be_hidden()
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    page.get_by_label("Add detail").check()
+    part = page.locator("#detail-part")
+    expect(part).to_have_text("Brush over a part to add detail only there.")
+
+    def is_about_a_part(sent: Request) -> bool:
+        return sent.url.endswith("/api/plan/") and {"detail", "mask_box"} <= sent.post_data_json.keys()
+
+    with page.expect_request(is_about_a_part) as asked:
+        paint_line(page, from_left=0.45, to_left=0.55)
+    expect(part).to_have_text("Only the marked part gets detail.")
+    question = asked.value.post_data_json
+    left, top, right, bottom = question["mask_box"]
+    assert (question["engine"], left < SIDE / 2 < right, top < SIDE / 2 < bottom) == ("upscale", True, True)
+    assert right - left < SIDE / 2
+    more_settings(page)
+    page.get_by_label("Steps", exact=True).fill("2")
+    page.get_by_label("File format").select_option("WebP")
+    close_settings(page)
+    page.locator("#prompt").fill("an astronaut")
+    start(page)
+    summary = page.locator("#result-summary")
+    expect(summary).to_have_text(re.compile("^Enlarged in "), timeout=MS_TO_LOAD)
+    first = kept_metadata(page)
+    assert 0 < first["results"][0]["coverage"] < 0.3
+    assert (first["steps"], first["output_format"], first["model"]) == (2, "webp", "tiny")
+    press(page, "More like this")
+    expect(summary).to_have_text(re.compile("^2 of 2: Enlarged in "), timeout=MS_TO_LOAD)
+    second = kept_metadata(page)
+    wanted, got = dict(first["requested"]), dict(second["requested"])
+    assert got.pop("seed") != wanted.pop("seed", first["seed"])
+    assert got == wanted
+    assert [second[name] for name in ("engine", "width", "height", "upscaler", "denoising_strength")] == [
+        *("diffusion", SIDE * 3 // 2, SIDE * 3 // 2, "lanczos", 0.3)
+    ]
+    assert second["results"][0]["coverage"] == first["results"][0]["coverage"]
+    press(page, "More ways to download")
+    press(page, "Copy as curl")
+    command = page.evaluate("navigator.clipboard.readText()")
+    assert "/api/upscale' " in command
+    assert "-F mask=@mask.png" in command
+    assert "--form-string 'detail=0.3'" in command
+
+
+@ON_A_PHONE_TOO
+def test_a_model_adds_detail_to_the_photos_of_a_batch(page: Page, photo_file: Path) -> None:
+    page.goto("/batches/")
+    page.wait_for_selector("#new-batch[data-ready]")
+    page.locator("#batch-input").set_input_files(photo_file)
+    page.get_by_role("radio", name="Enlarge").check()
+    expect(page.locator("#batch-prompt")).to_be_hidden()
+    expect(page.locator("#detail-row")).to_be_hidden()
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    page.get_by_label("Add detail").check()
+    page.get_by_label("Model").select_option("Other model")
+    page.get_by_label("Strength").fill("0.2")
+    page.get_by_label("What do the photos show? (may stay empty)").fill("an astronaut")
+    with page.expect_request("**/api/batches/upscale/") as sent:
+        page.get_by_role("button", name="Enlarge 1 photo").click()
+    page.wait_for_url("**/batches/*-*/")
+    asked = sent.value.post_data_json
+    assert {name: asked[name] for name in asked if name != "images"} == {
+        **{"scale": 1.5, "detail": 0.2, "detail_model": "other", "prompt": "an astronaut"}
+    }
+    expect(page.locator("#batch-items .badge")).to_have_text(["Finished"], timeout=MS_TO_LOAD)
 
 
 @ON_A_PHONE_TOO

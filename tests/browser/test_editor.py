@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Page, Route, expect
 
+from inpainting.core.codecs import decode_image
 from tests.browser.conftest import confirm, sign_up
 from tests.browser.devices import ON_A_PHONE_TOO, ON_EVERY_DEVICE, Device, drag_over, press, reveal
 from tests.browser.editor_page import (
@@ -204,6 +207,32 @@ def test_a_photo_is_enlarged_and_the_larger_one_is_the_next_source(page: Page, p
     expect(page.locator("#photo-name")).to_have_text("astronaut-2.png")
     assert page.locator("#photo-size").text_content() == f"{SIDE * 3 // 2} × {SIDE * 3 // 2}"
     expect(page.get_by_role("button", name="Step 1, from the photo: Enlarged")).to_be_attached()
+
+
+def test_an_upscaling_is_asked_for_once_more_by_its_curl_command_and_has_no_more_like_it(
+    page: Page, photo_file: Path
+) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)  # without detail it has no effect
+    choose_task(page, "Enlarge")
+    page.get_by_label("How many times larger").select_option("1.5 times")
+    start(page)
+    expect(page.locator("#result-summary")).to_have_text(re.compile("^Enlarged in "))
+    expect(page.get_by_role("button", name="More like this")).to_be_disabled()
+    page.get_by_role("button", name="More ways to download").click()
+    page.get_by_role("button", name="Copy as curl").click()
+    _, url, *words = shlex.split(page.evaluate("navigator.clipboard.readText()").replace("\\\n", " "))
+    assert "mask=@mask.png" not in words
+    sent = [word for word, flag in zip(words[1:], words, strict=False) if flag == "--form-string"]
+    fields: dict[str, Any] = dict(word.split("=", 1) for word in sent)
+    fields["image"] = {"name": "photo.png", "mimeType": "image/png", "buffer": photo_file.read_bytes()}
+    token = next(cookie["value"] for cookie in page.context.cookies() if cookie["name"] == "csrftoken")
+    again = page.request.post(url, multipart=fields, headers={"X-CSRFToken": token}).json()
+    first, second = kept_generation(page), page.request.get(f"/api/generations/{again['id']}/").json()
+    assert first["id"] != second["id"]
+    both = [page.request.get(one["images"][0]["url"]).body() for one in (first, second)]
+    assert np.array_equal(*(decode_image(image).image.pixels for image in both))
 
 
 @ON_A_PHONE_TOO

@@ -33,9 +33,9 @@ test("numbers are formatted for display", () => {
 
 test("a request is written as a curl command that a shell reads back", () => {
   const requested = { prompt: "it's @ <b>", seed: 7, loras: [{ slug: "ink" }], vae: null, negative_prompt: "" }
-  const command = asCurl("https://a.example/api/img2img", requested)
+  const command = asCurl("https://a.example/api/img2img", { verb: "Painted", requested, width: 8, height: 8, results: [] })
   const words = execFileSync("sh", ["-c", command.replace("curl", "printf '%s\\n'")], { encoding: "utf8" }).split("\n")
-  assert.equal(words[0], "https://a.example/api/img2img")
+  assert.deepEqual([words[0], words.includes("mask=@mask.png")], ["https://a.example/api/img2img", true])
   const sent = words.filter((_, i) => words[i - 1] === "--form-string")
   assert.deepEqual(sent, ["prompt=it's @ <b>", "seed=7", 'loras=[{"slug":"ink"}]'])
 })

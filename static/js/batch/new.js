@@ -7,6 +7,7 @@ import { byId, element } from "dom"
 import { dropzone, guardPage } from "dropzone"
 import { Refused, checkMaskFile, decode, drawPreview, photoLimits, readPhoto } from "editor/document/files"
 import { sha256 } from "editor/document/sha256"
+import { Detail } from "editor/form/detail"
 import { isForPeople } from "editor/form/messages"
 import { PolarityReader } from "editor/raster/polarity"
 import { gettext, ngettext, pgettext } from "text"
@@ -21,12 +22,14 @@ import { gettext, ngettext, pgettext } from "text"
 const $ = /** @type {import("dom").ById<{
   "new-batch": BatchForm, "batch-polarity": HTMLSelectElement, "batch-submit": HTMLButtonElement, "batch-mask-preview": HTMLCanvasElement,
   "batch-input": HTMLInputElement, "batch-mask-input": HTMLInputElement,
+  detail: HTMLInputElement, "detail-strength": HTMLInputElement, "detail-strength-shown": HTMLOutputElement, "detail-model": HTMLSelectElement,
 }>} */ (byId)
 const form = $("new-batch")
 const limits = { items: Number(form.dataset.maxItems), photo: photoLimits(form), maskBytes: Number(form.dataset.maxMaskBytes) }
 /** The slugs of the models that need no mask; "" for the default one. @type {string[]} */
 const editingModels = JSON.parse(/** @type {string} */ ($("editing-models").textContent))
 const polarity = /** @type {HTMLElement} */ (document.querySelector(".polarity"))
+const detail = new Detail({ box: $("detail"), row: $("detail-row"), strength: $("detail-strength"), shown: $("detail-strength-shown"), model: $("detail-model") }, () => {})
 /** @type {{photos: Photo[], masks: File[], painted: Mask | null, settings: Record<string, string>, isSending: boolean}} */
 const now = { photos: [], masks: [], painted: null, settings: {}, isSending: false }
 /** @type {Record<string, string>} */
@@ -116,8 +119,11 @@ function show() {
   const isEach = form.elements.mask_use.value === "each"
   $("batch-photos").hidden = $("batch-task").hidden = !now.photos.length
   $("batch-masks").hidden = !now.photos.length || isEnlarging()
-  $("batch-prompt-field").hidden = !("available" in $("batch-prompt-field").dataset) || isEnlarging()
-  $("batch-scale").hidden = !isEnlarging()
+  $("batch-prompt-field").hidden = !("available" in $("batch-prompt-field").dataset) || (isEnlarging() && !detail.isOn)
+  $("batch-prompt-paints").hidden = isEnlarging()
+  $("batch-prompt-enlarges").hidden = !isEnlarging()
+  $("batch-scale").hidden = $("batch-detail").hidden = !isEnlarging()
+  detail.show(isEnlarging())
   $("batch-photos").replaceChildren(...now.photos.map((photo, index) => item(photo, index, masks[index], isEach && !editsWhole())))
   $("batch-paint").hidden = isEach
   polarity.hidden = !now.masks.length || (Boolean(now.painted) && !isEach)
@@ -198,7 +204,8 @@ async function send() {
 async function sendAll() {
   if (isEnlarging()) {
     const images = await uploadAll(now.photos.map(({ file }) => file))
-    return request(/** @type {string} */ (form.dataset.upscaleUrl), { scale: Number(form.elements.scale.value), images })
+    const prompt = form.elements.prompt.value.trim()
+    return request(/** @type {string} */ (form.dataset.upscaleUrl), { scale: Number(form.elements.scale.value), ...detail.fields, ...(detail.isOn && prompt && { prompt }), images })
   }
   const photos = now.photos.map(({ file }) => file)
   const chosen = /** @type {Mask[]} */ (chosenMasks().filter(Boolean)) // all of them, or none where the photos are edited whole

@@ -99,7 +99,7 @@ const hints = new Hints(mask, refresh)
 const maskFile = new MaskFile(
   { file: $("mask-file"), empty: $("mask-empty"), name: $("mask-name"), about: $("mask-about"), preview: $("mask-preview") }, mask, limits.maskBytes,
 )
-const detail = new Detail({ box: $("detail"), row: $("detail-row"), strength: $("detail-strength"), shown: $("detail-strength-shown"), model: $("detail-model") }, () => tasks.refresh())
+const detail = new Detail({ box: $("detail"), row: $("detail-row"), strength: $("detail-strength"), shown: $("detail-strength-shown"), model: $("detail-model"), part: $("detail-part") }, () => tasks.refresh())
 const tasks = new Tasks({ list: $("tasks"), form: $("settings"), canReplace: "canReplace" in $("settings").dataset, detail }, {
   onChange: (task) => toolOfTask(task),
   onChoose(task) {
@@ -158,7 +158,7 @@ const photos = new Photos({ root, surface: $("surface") }, limits.photo, {
   steps: /** @returns {Steps} */ () => steps, leave: /** @returns {boolean} */ () => painting.leave(), onChange: refresh,
 })
 const painting = new Painting({
-  store, photos, mask, hole, progress, job, result, filmstrip, batch, seed, settingsForm, tasks, scale, detail, prompts, draft: () => draft,
+  store, photos, mask, hole, progress, job, result, filmstrip, batch, seed, settingsForm, tasks, scale, detail, upscaleSettings: constants.upscale_settings, prompts, draft: () => draft,
   onLeft: (generation) => steps.left(generation),
 })
 const steps = new Steps({
@@ -318,7 +318,8 @@ function refresh() {
     const isWhole = !covered && settingsForm.edits
     const isFramed = !isEmpty(store.view.frame)
     const enlarges = tasks.current === "enlarge"
-    if (enlarges && !missing) scale.plan(photos.photo)
+    detail.isMarked = covered > 0
+    if (enlarges && !missing) scale.plan(photos.photo, settingsForm.marked)
     $("photo-covered").hidden = enlarges
     $("photo-covered").classList.toggle("nothing", !covered && !isWhole && !isFramed)
     $("photo-covered").textContent = covered ? coveredInWords(share(covered)) : isWhole ? gettext("all to edit") : isFramed ? gettext("new edges") : gettext("nothing to repaint yet")
@@ -351,7 +352,9 @@ function maskChanged() {
 async function tellMarked() {
   const { photo } = photos
   const found = photo && (await marked(mask, photo))
-  if (photo === photos.photo) settingsForm.marked = found
+  if (photo !== photos.photo) return
+  settingsForm.marked = found
+  refresh()
 }
 
 /** A file of the mask; null where nothing is marked. @param {0 | 255} marked  the grey of what is marked @returns {Promise<Blob | null>} */

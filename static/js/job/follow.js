@@ -22,8 +22,9 @@ const CHECK_MS = 10_000 // with one: it may be dead without a close event
  *  url: of the lossless PNG; score: how plausible it is, 0 to 1, higher is better */
 /** @typedef {"Removed" | "Painted" | "Extended" | "Inserted" | "Enlarged"} Verb */
 /** @typedef {{prompt: string, seed: number, engine: string, requested: Record<string, unknown>, ignored: string[],
- *   warnings?: (string | {message: string})[], results: {window?: number[]}[], verb: Verb}} Metadata
- *  requested: the settings as they were sent; ignored: those that the engine does not read; verb: what was done to the photo */
+ *   warnings?: (string | {message: string})[], results: {window?: number[], coverage?: number}[], verb: Verb, width: number, height: number}} Metadata
+ *  requested: the settings as they were sent; ignored: those that the engine does not read; verb: what was done to the photo;
+ *  width, height: of the results; coverage: the share of the photo that was painted, 0 to 1 */
 /** @typedef {{id: string, status: string, parent: string | null, created_at: string, seconds: number | null, source: string,
  *   source_name?: string, mask: string, images: GeneratedImage[], error: {message: string} | null, metadata: Metadata,
  *   position?: number | null, position_is_minimum?: boolean, eta?: number | null, progress?: Steps | null}} Generation

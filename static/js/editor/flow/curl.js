@@ -1,17 +1,21 @@
 // A request as a curl command. Pure: no DOM.
 
+import { UPSCALE_PATH, fieldsOfUpscaling, hasMaskOfDetail, isEnlarged } from "job/upscaling"
 import { settingTexts } from "job/setting_texts"
 
 /**
- * The command that asks for the same once more. @param {string} url of `POST /api/img2img`
- * @param {object} requested the settings as the metadata lists them
+ * The command that asks for the same as a generation once more. @param {string} url of `POST /api/img2img`
+ * @param {import("job/upscaling").About} metadata of the generation
  */
-export function asCurl(url, requested) {
+export function asCurl(url, metadata) {
+  const enlarges = isEnlarged(metadata), address = enlarges ? new URL(UPSCALE_PATH, url).href : url
+  const fields = enlarges ? fieldsOfUpscaling(metadata) : settingTexts(metadata.requested)
+  const hasMask = !enlarges || hasMaskOfDetail(metadata)
   return [
-    `curl ${quoted(url)}`,
+    `curl ${quoted(address)}`,
     '-H "Authorization: Bearer $DREAMLAYER_KEY"',
-    "-F image=@photo.png -F mask=@mask.png",
-    ...Object.entries(settingTexts(requested)).map(([name, value]) => `--form-string ${quoted(`${name}=${value}`)}`),
+    `-F image=@photo.png${hasMask ? " -F mask=@mask.png" : ""}`,
+    ...Object.entries(fields).map(([name, value]) => `--form-string ${quoted(`${name}=${value}`)}`),
   ].join(" \\\n  ")
 }
 

@@ -18,7 +18,8 @@ export class Downloads {
   /** @type {Image[]} */
   #images = []
   #name = ""
-  #requested = {}
+  /** @type {import("job/follow").Metadata | null} */
+  #metadata = null
 
   /** @param {{formats: Iterable<HTMLAnchorElement>, embed: HTMLInputElement, credentials: HTMLInputElement, list: HTMLElement, curl: HTMLButtonElement,
    *    command: HTMLElement, copy: HTMLButtonElement, share: HTMLButtonElement, main: HTMLAnchorElement}} elements
@@ -36,13 +37,13 @@ export class Downloads {
     elements.curl.addEventListener("click", () => this.#copy())
   }
 
-  /** Offers a result under its file name. `requested` are the settings of its generation.
-   *  @param {Image} image @param {string} name @param {object} requested */
-  show(image, name, requested) {
+  /** Offers a result under its file name. `metadata`: of its generation.
+   *  @param {Image} image @param {string} name @param {import("job/follow").Metadata} metadata */
+  show(image, name, metadata) {
     if (this.#image.url !== image.url) this.#elements.credentials.checked = !this.#elements.credentials.disabled && !/\/(humanEdits|compositeCapture)$/.test(image.digital_source_type)
     this.#image = image
     this.#name = name
-    this.#requested = requested
+    this.#metadata = metadata
     ;/** @type {HTMLElement} */ (this.#elements.copy.querySelector("span")).textContent = gettext("Copy the image")
     this.#link()
   }
@@ -96,7 +97,8 @@ export class Downloads {
   async #copy() {
     const { curl, command: shown } = this.#elements
     const label = /** @type {HTMLElement} */ (curl.querySelector("span"))
-    const command = asCurl(new URL(/** @type {string} */ (curl.dataset.url), location.href).href, this.#requested)
+    const url = new URL(/** @type {string} */ (curl.dataset.url), location.href).href
+    const command = asCurl(url, /** @type {import("job/follow").Metadata} */ (this.#metadata))
     try {
       await navigator.clipboard.writeText(command)
       label.textContent = gettext("Copied")

@@ -5,6 +5,7 @@ import { opensAnother, rememberInAddress } from "editor/flow/address"
 import { reportErrors, showMessage } from "editor/form/messages"
 import { remembered } from "editor/form/remembered"
 import { isComplete } from "job/request"
+import { hasMaskOfDetail, isEnlarged } from "job/upscaling"
 import { take } from "pending_photo"
 
 /** @typedef {import("../document/document.js").Document} Document */
@@ -48,7 +49,7 @@ export class Opening {
       await filmstrip.load(id)
       await settingsForm.fill(generation.metadata.requested)
       await settingsForm.takeImages(generation)
-      if (generation.metadata.verb !== "Enlarged") { // which has no mask that the editor has sent
+      if (!isEnlarged(generation.metadata) || hasMaskOfDetail(generation.metadata)) { // else the editor has sent no mask
         await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
       }
       if (!isFollowed) return

@@ -13,10 +13,9 @@ import { touch } from "editor/view/screen"
 import { isUnanswered } from "job/job"
 import { requestOf } from "job/request"
 import { settingTexts } from "job/setting_texts"
+import { UPSCALE_PATH, fieldsOfUpscaling, hasMaskOfDetail, isEnlarged } from "job/upscaling"
 import { gettext } from "text"
 
-const ENLARGE_PATH = "/api/upscale"
-const READ_FOR_DETAIL = ["prompt", "negative_prompt", "steps", "guidance_scale", "seed", "loras", "safety_checker", "safety_checker_type"] // of the form
 const CANCELLED = gettext("Cancelled. Your mask is still here.")
 
 /** @typedef {import("../document/document.js").Frame} Frame */
@@ -50,9 +49,9 @@ export class Painting {
    *    mask: import("editor/flow/photos").MaskView, hole: Hole, progress: import("editor/flow/progress").Progress,
    *    job: import("job/job").Job, result: import("editor/flow/result").Result,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, batch: {isOpen: boolean}, seed: {used: (seed: number) => void}, settingsForm: SettingsForm, tasks: import("editor/form/tasks").Tasks,
-   *    scale: import("editor/form/scale").Scale, detail: import("editor/form/detail").Detail, prompts: {add: (prompt: string) => void},
+   *    scale: import("editor/form/scale").Scale, detail: import("editor/form/detail").Detail, upscaleSettings: {file: string[], detail: string[]}, prompts: {add: (prompt: string) => void},
    *    draft: () => import("editor/document/draft").Draft | null, onLeft: (generation: string) => void}} parts
-   *  of the editor; draft: null without an account; onLeft: what is painted was left to the queue */
+   *  of the editor; upscaleSettings: the names of the settings that an upscaling reads, and of those for detail; draft: null without an account; onLeft: what is painted was left to the queue */
   constructor(parts) {
     this.#parts = parts
   }
@@ -92,7 +91,7 @@ export class Painting {
     photos.edit()
     remember("settings", settingsForm.reusable)
     prompts.add(String(settingsForm.values().prompt))
-    await this.#sendNew(async () => (this.#enlarges ? this.#enlarging() : this.#content(engine)))
+    await this.#sendNew(() => (this.#enlarges ? this.#enlarging() : this.#content(engine)))
   }
 
   /** Paints the result that is shown once more, with its settings and another seed. What comes joins the results that are
@@ -205,14 +204,17 @@ export class Painting {
   /** What to send to have one more result with the settings of a generation, and another seed.
    *  @param {Generation} generation @returns {Promise<Content>} */
   async #contentLike(generation) {
+    const { metadata } = generation
+    if (isEnlarged(metadata)) return this.#upscaling({ ...fieldsOfUpscaling(metadata), seed: newSeed() }, { hasMask: hasMaskOfDetail(metadata) })
     const { fields, files } = await this.#marked()
     return {
-      fields: { ...fields, prompt: "", ...settingTexts(generation.metadata.requested), num_images: 1, seed: newSeed() }, // the prompt is always sent
+      fields: { ...fields, prompt: "", ...settingTexts(metadata.requested), num_images: 1, seed: newSeed() }, // the prompt is always sent
       files: { ...files, ...(await this.#parts.settingsForm.filesOf(generation)) },
     }
   }
 
-  /** What to send of the photo, its frame and its mask. @returns {Promise<Content>} */
+  /** What to send of the photo, its frame and its mask.
+   *  @returns {Promise<{fields: Record<string, string | number>, files: {image: File, mask?: File}}>} */
   async #marked() {
     const { store, photos, mask } = this.#parts
     const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
@@ -222,13 +224,20 @@ export class Painting {
     return { fields: { ...(parent && { parent }), ...fieldsOf(frame) }, files: { image: new File([file], name), ...(painted && { mask: painted }) } }
   }
 
-  /** What to send to have the photo enlarged. @returns {Content} */
+  /** What to send to have the photo enlarged. */
   #enlarging() {
-    const { store, photos, scale, detail, settingsForm } = this.#parts
-    const { file, name } = /** @type {OpenPhoto} */ (photos.photo)
-    const { parent } = store.view
-    const entered = Object.entries(settingsForm.values()).filter(([field]) => detail.isOn && READ_FOR_DETAIL.includes(field))
-    return { fields: { ...(parent && { parent }), scale: scale.factor, ...detail.fields, ...Object.fromEntries(entered) }, files: { image: new File([file], name) }, path: ENLARGE_PATH }
+    const { scale, detail, settingsForm, upscaleSettings } = this.#parts
+    const read = [...upscaleSettings.file, ...(detail.isOn ? upscaleSettings.detail : [])]
+    const entered = Object.entries(settingsForm.values()).filter(([field]) => read.includes(field))
+    return this.#upscaling({ scale: scale.factor, ...detail.fields, ...Object.fromEntries(entered) }, { hasMask: detail.isOn })
+  }
+
+  /** What to send to have the photo enlarged with these fields. `hasMask`: the mask marks where detail is added.
+   *  @param {Record<string, string | number>} fields @param {{hasMask: boolean}} options @returns {Promise<Content>} */
+  async #upscaling(fields, { hasMask }) {
+    const { parent } = this.#parts.store.view
+    const { files: { image, mask } } = await this.#marked()
+    return { fields: { ...(parent && { parent }), ...fields }, files: { image, ...(hasMask && mask && { mask }) }, path: UPSCALE_PATH }
   }
 
   /** Runs `begin`, which gives {id, url, isOld} of a generation, and follows that to its end.

@@ -6,6 +6,7 @@ import { ranked, nextUnseen } from "editor/flow/ranking"
 import { doneIn } from "editor/flow/verbs"
 import { zoomTo } from "editor/view/thumbnail"
 import { duration, score, stem } from "format"
+import { isEnlarged } from "job/upscaling"
 import { gettext, ngettext } from "text"
 
 /** @typedef {import("job/follow").Generation} Generation */
@@ -137,7 +138,7 @@ export class Result {
     this.#seen.add(image.url)
     this.url = image.copy ? `${image.url}?format=png` : image.url // the lossless one
     for (const [number, radio] of choiceList.querySelectorAll("input").entries()) radio.checked = number === place
-    this.#downloads.show(image, name, metadata.requested)
+    this.#downloads.show(image, name, metadata)
     hidden.hidden = !image.hidden_by
     details.href = /** @type {string} */ (details.dataset.url).replace("00000000-0000-0000-0000-000000000000", generation.id)
     warnings.replaceChildren(...(metadata.warnings ?? []).map(asItem))
@@ -167,7 +168,7 @@ export class Result {
 /** @param {Generation} generation @param {string} filename of its first result @returns {Choice[]} the best first */
 function choicesOf(generation, filename) {
   const { images, metadata } = generation
-  const hasSeed = metadata.verb !== "Enlarged" && !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
+  const hasSeed = !metadata.ignored.includes("seed") && Number.isSafeInteger(metadata.seed)
   return ranked(images).map((index, place) => ({
     generation, index, image: images[index], window: metadata.results[index]?.window,
     name: `${stem(filename)}${images.length > 1 ? `-${place + 1}` : ""}.${extension(images[index])}`,
@@ -179,7 +180,7 @@ function choicesOf(generation, filename) {
 function inWords({ generation: { seconds, metadata }, image: { hidden_by: isHidden, outside_mask_changed_pixels: changed } }) {
   if (isHidden) return gettext("Hidden by the safety checker")
   const done = doneIn(metadata.verb, typeof seconds === "number" ? duration(seconds) : "")
-  if (metadata.verb === "Enlarged" || changed === undefined || changed === null) return done
+  if (isEnlarged(metadata) || changed === undefined || changed === null) return done
   if (changed === 0) return gettext("{done}, nothing else touched", { done })
   return ngettext("{done}, {count} pixel changed beside the mask", "{done}, {count} pixels changed beside the mask", changed, { done })
 }

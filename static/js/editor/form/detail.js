@@ -1,6 +1,6 @@
 // How a model adds detail to the photo once it is enlarged: whether, by which model and how strongly.
 
-import { number } from "text"
+import { gettext, number } from "text"
 
 /** As the API takes it. @typedef {{detail?: number, detail_model?: string}} Fields */
 
@@ -8,8 +8,9 @@ export class Detail {
   #elements
 
   /** `box` turns it on; the others are missing where no model is installed. `row`: of the other fields, or of the reason
-   *  why there are none.
-   *  @param {{box: HTMLInputElement, row: HTMLElement, strength: HTMLInputElement | null, shown: HTMLOutputElement | null, model: HTMLSelectElement | null}} elements
+   *  why there are none; `part`: where a mask may mark a part, the place to say so.
+   *  @param {{box: HTMLInputElement, row: HTMLElement, strength: HTMLInputElement | null, shown: HTMLOutputElement | null, model: HTMLSelectElement | null,
+   *    part?: HTMLElement | null}} elements
    *  @param {() => void} onChange called where it was turned on or off */
   constructor(elements, onChange) {
     this.#elements = elements
@@ -26,6 +27,12 @@ export class Detail {
   get fields() {
     const { strength, model } = this.#elements
     return this.isOn && strength && model ? { detail: Number(strength.value), detail_model: model.value } : {}
+  }
+
+  /** Says which part of the photo gets it. @param {boolean} isMarked */
+  set isMarked(isMarked) {
+    const { part } = this.#elements
+    if (part) part.textContent = isMarked ? gettext("Only the marked part gets detail.") : gettext("Brush over a part to add detail only there.")
   }
 
   /** Fills in what an earlier generation requested. @param {Fields} requested */

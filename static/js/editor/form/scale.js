@@ -43,9 +43,11 @@ export class Scale {
     return gettext("{size} is too large: at most {side} a side and {megapixels} megapixels.", { size: this.inWords(photo), side, megapixels: pixels / 1e6 })
   }
 
-  /** Asks how long a photo takes as chosen, and shows that. @param {Size} photo */
-  plan({ width, height }) {
-    const question = { engine: "upscale", image_size: [width, height], scale: this.factor, ...this.#detail.fields }
+  /** Asks how long a photo takes as chosen, and shows that. `marked`: where detail is added; null for everywhere.
+   *  @param {Size} photo @param {import("editor/view/window_outline").Marked | null} marked */
+  plan({ width, height }, marked) {
+    const part = this.#detail.isOn && marked ? { mask_box: marked.mask_box } : {}
+    const question = { engine: "upscale", image_size: [width, height], scale: this.factor, ...this.#detail.fields, ...part }
     if (JSON.stringify(question) === this.#asked) return
     this.#asked = JSON.stringify(question)
     this.#time.textContent = ""

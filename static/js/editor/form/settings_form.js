@@ -112,7 +112,11 @@ export class SettingsForm {
     return Object.fromEntries(Object.entries(this.values()).filter(([name]) => !(name in this.insert.entered)))
   }
 
-  /** What the mask marks, for the window of the plan. @param {import("editor/view/window_outline").Marked | null} marked */
+  /** What the mask marks, for the window of the plan. @returns {import("editor/view/window_outline").Marked | null} */
+  get marked() {
+    return this.#marked
+  }
+
   set marked(marked) {
     this.insert.marked = marked
     if (JSON.stringify(marked) === JSON.stringify(this.#marked)) return
