@@ -231,8 +231,8 @@ def test_an_upscaling_is_asked_for_once_more_by_its_curl_command_and_has_no_more
     again = page.request.post(url, multipart=fields, headers={"X-CSRFToken": token}).json()
     first, second = kept_generation(page), page.request.get(f"/api/generations/{again['id']}/").json()
     assert first["id"] != second["id"]
-    both = [page.request.get(one["images"][0]["url"]).body() for one in (first, second)]
-    assert np.array_equal(*(decode_image(image).image.pixels for image in both))
+    shown, repeated = (page.request.get(one["images"][0]["url"]).body() for one in (first, second))
+    assert np.array_equal(decode_image(shown).image.pixels, decode_image(repeated).image.pixels)
 
 
 @ON_A_PHONE_TOO

@@ -106,7 +106,7 @@ def test_each_kind_has_the_settings_of_its_card_in_the_families_that_have_it() -
 def test_the_guidance_of_a_model_stays_where_a_lora_was_trained_with_any() -> None:
     model = ModelSpec("fill", "Fill", "flux-fill", steps=50, guidance_scale=30.0, scheduler=FLOW_EULER)
     lora = LoraSpec("turbo", "Turbo", "flux-fill", kind=LoraKind.TURBO)
-    catalog: Any = SimpleNamespace(find=lambda *_: model, find_lora=lambda _: lora, find_preprocessor=lambda _: ())
+    catalog: Any = SimpleNamespace(find=lambda *_: model, find_lora=lambda *_: lora, find_preprocessor=lambda _: ())
     settings = resolve(PaintSettings(prompt="a lawn", loras=(LoraUse("turbo"),)), catalog).settings
     assert (settings.steps, settings.guidance_scale, settings.scheduler) == (8, 30.0, FLOW_EULER)
 

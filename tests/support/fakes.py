@@ -78,7 +78,7 @@ class OneModel:
             raise InvalidRequest("There is no model here.", code="model_unavailable")
         return self.model
 
-    def find_lora(self, slug: str) -> LoraSpec:
+    def find_lora(self, slug: str, field: str = "loras") -> LoraSpec:
         raise InvalidRequest("There are no LoRAs here.", code="lora_not_found")
 
     def find_adapter(self, name: str, kind: Kind, field: str) -> ModelSpec:
