@@ -463,6 +463,10 @@ def test_only_the_marked_part_gets_detail_and_more_of_it_is_asked_for(page: Page
     assert "/api/upscale' " in command
     assert "-F mask=@mask.png" in command
     assert "--form-string 'detail=0.3'" in command
+    page.goto(f"/?source={kept_generation(page)['id']}")
+    expect(page.locator("#detail")).to_be_checked()
+    expect(part).to_have_text("Only the marked part gets detail.")
+    assert is_red(page)
 
 
 @ON_A_PHONE_TOO
