@@ -192,6 +192,7 @@ def test_a_plan_counts_only_the_tiles_that_the_mask_touches(alices_program: Clie
     enlarge(alices_program, **DETAIL, mask=upload(png(mask)))
     part, whole = Generation.objects.order_by("-created_at")
     for generation, seconds in ((part, 10), (whole, 1000)):
+        assert generation.started_at is not None
         generation.finished_at = generation.started_at + timedelta(seconds=seconds)
         generation.save()
     with_images = plan(image=upload(png(PHOTO)), mask=upload(png(mask)))

@@ -427,12 +427,12 @@ def test_only_the_marked_part_gets_detail_and_more_of_it_is_asked_for(page: Page
     expect(part).to_have_text("Brush over a part to add detail only there.")
 
     def is_about_a_part(sent: Request) -> bool:
-        return sent.url.endswith("/api/plan/") and {"detail", "mask_box"} <= sent.post_data_json.keys()
+        return sent.url.endswith("/api/plan/") and {"detail", "mask_box"} <= (sent.post_data_json or {}).keys()
 
     with page.expect_request(is_about_a_part) as asked:
         paint_line(page, from_left=0.45, to_left=0.55)
     expect(part).to_have_text("Only the marked part gets detail.")
-    question = asked.value.post_data_json
+    question: dict[str, Any] = asked.value.post_data_json or {}
     left, top, right, bottom = question["mask_box"]
     assert (question["engine"], left < SIDE / 2 < right, top < SIDE / 2 < bottom) == ("upscale", True, True)
     assert right - left < SIDE / 2
@@ -485,7 +485,7 @@ def test_a_model_adds_detail_to_the_photos_of_a_batch(page: Page, photo_file: Pa
     with page.expect_request("**/api/batches/upscale/") as sent:
         page.get_by_role("button", name="Enlarge 1 photo").click()
     page.wait_for_url("**/batches/*-*/")
-    asked = sent.value.post_data_json
+    asked: dict[str, Any] = sent.value.post_data_json or {}
     assert {name: asked[name] for name in asked if name != "images"} == {
         **{"scale": 1.5, "detail": 0.2, "detail_model": "other", "prompt": "an astronaut"}
     }

@@ -4,15 +4,15 @@ import { UPSCALE_PATH, fieldsOfUpscaling, hasMaskOfDetail, isEnlarged } from "jo
 import { settingTexts } from "job/setting_texts"
 
 /**
- * The command that asks for the same as a generation once more. @param {string} url of `POST /api/img2img`
+ * The command that asks for the same as a generation once more. @param {string} paintUrl of `POST /api/img2img`
  * @param {import("job/upscaling").About} metadata of the generation
  */
-export function asCurl(url, metadata) {
-  const enlarges = isEnlarged(metadata), address = enlarges ? new URL(UPSCALE_PATH, url).href : url
+export function asCurl(paintUrl, metadata) {
+  const enlarges = isEnlarged(metadata), url = enlarges ? new URL(UPSCALE_PATH, paintUrl).href : paintUrl
   const fields = enlarges ? fieldsOfUpscaling(metadata) : settingTexts(metadata.requested)
   const hasMask = !enlarges || hasMaskOfDetail(metadata)
   return [
-    `curl ${quoted(address)}`,
+    `curl ${quoted(url)}`,
     '-H "Authorization: Bearer $DREAMLAYER_KEY"',
     `-F image=@photo.png${hasMask ? " -F mask=@mask.png" : ""}`,
     ...Object.entries(fields).map(([name, value]) => `--form-string ${quoted(`${name}=${value}`)}`),
