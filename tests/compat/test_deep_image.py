@@ -30,6 +30,7 @@ from inpainting.worker import watchdog
 from tests.compat.arrival import Clock
 from tests.compat.deep_image import (
     GENERATE,
+    PHOTO_URL,
     PROCESS,
     PROCESS_LATER,
     download,
@@ -142,6 +143,16 @@ def test_the_source_is_centred_and_only_scaled_down(
     if right - left < 96:
         expected = cv2.resize(photo, (right - left, bottom - top), interpolation=cv2.INTER_AREA)
     assert np.array_equal(result[top:bottom, left:right], expected)
+
+
+def test_a_size_alone_enlarges_the_source(program: Client, photo: NDArray[np.uint8], settings: Settings) -> None:
+    settings.COMPAT_REQUIRE_DIFFUSION = True
+    completed = post(program, {"url": PHOTO_URL, "width": "200%", "output_format": "webp"}).json()
+    assert completed["result_url"].endswith(".webp")
+    result = decode_image(download(completed["result_url"])).image.pixels
+    assert result.shape == (128, 192, 3)
+    reduced = cv2.resize(result, (96, 64), interpolation=cv2.INTER_AREA)
+    assert np.abs(reduced.astype(int) - photo).mean() < 8
 
 
 @pytest.mark.parametrize(("width", "note"), [(96, "the image covers"), (48, "scaled from 96x64 to 48x32, covers")])

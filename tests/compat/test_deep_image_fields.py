@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from accounts.models import User
 from inpainting.api.compat.deep_image import DIALECT, translation
 from inpainting.api.concurrency_limits import limit_segmentations
+from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.core.settings_table import DEFAULT_STRENGTH
 from inpainting.generations import analyses
@@ -162,6 +163,17 @@ def sized(width: int, height: int) -> Callable[[Any], None]:
     return works(lambda generation: [generation.source.width, generation.source.height] == [width, height])
 
 
+def enlarges(width: int, height: int) -> Callable[[Any], None]:
+    """The source is stored as it is, and the result will have the size."""
+    source, size = Size(96, 64), Size(width, height)
+    return works(
+        lambda generation: (
+            generation.engine == "upscale"
+            and (Size(generation.source.width, generation.source.height), generation.enlarged_to) == (source, size)
+        )
+    )
+
+
 def background(name: str, value: Any) -> dict[str, Any]:
     return {**inpainting(), "background": {**inpainting()["background"], name: value}}
 
@@ -213,7 +225,26 @@ FIELDS: dict[str, tuple[dict[str, Any], Callable[[Any], None]]] = {
     "fit: outpainting": (outpainting(), sized(150, 100)),
     "fit: outpainting starts from the filled border": (outpainting(), set_to(strength=DEFAULT_STRENGTH)),
     "fit: inpainting repaints freely": (inpainting(), set_to(strength=1.0)),
-    "fit: neither task": ({"url": PHOTO_URL, "width": 150, "height": 100}, is_refused("Only inpainting")),
+    "width: larger": ({"url": PHOTO_URL, "width": 192}, enlarges(192, 128)),
+    "width: larger, percentage": ({"url": PHOTO_URL, "width": "200%"}, enlarges(192, 128)),
+    "width: larger, of another ratio": ({"url": PHOTO_URL, "width": 150, "height": 150}, enlarges(150, 100)),
+    "width: larger, not reached": ({"url": PHOTO_URL, "width": 192, "height": 100}, ignored("width")),
+    "width: larger, a cut-out": ({"url": PHOTO_URL, "width": 192, "fit": "crop"}, enlarges(192, 128)),
+    "width: larger, adapter_type": (
+        {"url": PHOTO_URL, "width": 192, **generating(adapter_type="upscale")},
+        enlarges(192, 128),
+    ),
+    "width: larger, description": (
+        {"url": PHOTO_URL, "width": 192, **generating(adapter_type="upscale", description="a lawn")},
+        ignored(GENERATE + "description"),
+    ),
+    "width: larger, another background": (
+        {"url": PHOTO_URL, "width": 192, **generating(description="a lawn")},
+        is_refused("Only inpainting"),
+    ),
+    "width: no larger": ({"url": PHOTO_URL, "width": 48}, is_refused("it must be larger")),
+    "width: too many times": ({"url": PHOTO_URL, "width": 960}, is_refused("at most 4 times")),
+    "fit: no task": ({"url": PHOTO_URL}, is_refused("Only inpainting")),
     **{
         f"fit: {fit}": ({**inpainting(), "fit": fit}, sized(96, 64))
         for fit in ("canvas", "crop", "bounds", "cover", {"crop": "item"}, {"crop": "content"}, {"crop": "center"})

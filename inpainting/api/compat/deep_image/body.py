@@ -20,8 +20,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.settings_table import RANGES, find_setting
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-INPAINTING = "inpainting"
-ADAPTER_TYPES = ("generate_background", "upscale", INPAINTING)
+INPAINTING, UPSCALE = "inpainting", "upscale"
+ADAPTER_TYPES = ("generate_background", UPSCALE, INPAINTING)
 """The adapter types that are available here: of outpainting all, the first one by default."""
 BYTES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 MAX_ECHOED_CHARACTERS = 2_000

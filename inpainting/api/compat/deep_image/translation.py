@@ -1,4 +1,4 @@
-"""A request of Deep-Image's API -> `InpaintRequest`: inpainting, outpainting, or another background."""
+"""A request of Deep-Image's API -> `InpaintRequest`: inpainting, outpainting, enlarging, or another background."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from inpainting.api.compat.deep_image.body import (
     INPAINTING,
     NAME,
     OUTPAINTING,
+    UPSCALE,
     RequestForm,
     echo,
     names_of,
@@ -42,9 +43,11 @@ from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
+from inpainting.core.inputs import upscale_request
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import DEFAULT_STRENGTH
+from inpainting.core.upscaling import Upscale
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.generations.submit import Submission
 from inpainting.image_limits import image_limits
@@ -81,7 +84,8 @@ def read_request(
     if file is not None and values.get("url", "").strip():
         ignored.append("url")
     is_outpainting = values.get("fit") == OUTPAINTING
-    if mask is None and not is_outpainting:
+    is_larger = is_enlarging(values, generate)
+    if mask is None and not is_outpainting and not is_larger:
         inpaint_request, notes = with_background(image, size, paint_settings, values, request)
         if sent.get("fit", {}) not in ({}, "bounds", {"canvas": BLUR}):
             ignored.append("fit")
@@ -94,7 +98,11 @@ def read_request(
         fitted = image.image.size.within(size)
         if fitted != size and sent.get("fit") != "bounds":
             ignored.append("fit" if "fit" in sent else "width" if fitted.width != size.width else "height")
-        inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
+        if is_larger:
+            enlarged = Upscale(width=fitted.width, height=fitted.height).checked_size(image.image, image_limits())
+            inpaint_request, notes = upscale_request(image.image, enlarged, paint_settings), ()
+        else:
+            inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
     for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, RequestForm)}
     return (
         inpaint_request,
@@ -140,15 +148,26 @@ def image_text(field: str, text: str) -> SentImage:
     return SentImage(field, text.removeprefix("base64,"))
 
 
+def is_enlarging(values: Mapping[str, Any], generate: Mapping[str, Any]) -> bool:
+    """Whether the fields request a larger image alone: a size, and neither a canvas nor another background."""
+    background = values.get("background", {})
+    return (
+        ("width" in values or "height" in values)
+        and not values.get("fit")
+        and not background.get("remove")
+        and (not generate or generate.get("adapter_type") == UPSCALE)
+    )
+
+
 def check_task(values: Mapping[str, Any], generate: Mapping[str, Any]) -> None:
     """Raise InvalidRequest unless the fields request one of the tasks that are available, with what it needs."""
     has_canvas, is_inpainting = bool(values.get("fit")), generate.get("adapter_type") == INPAINTING
     removes = bool(values.get("background", {}).get("remove")) and not generate
-    if not has_canvas and not is_inpainting and not removes:
+    if not has_canvas and not is_inpainting and not removes and not is_enlarging(values, generate):
         raise InvalidRequest(
             "Only inpainting (background.generate.adapter_type “inpainting” with ip_image2), outpainting (width, "
-            "height and fit.canvas “outpainting”), a blurred canvas (“blur” in its place) and background.remove are "
-            "available.",
+            "height and fit.canvas “outpainting”), a blurred canvas (“blur” in its place), background.remove and "
+            "enlarging (width or height alone) are available.",
             field="background",
         )
     if is_inpainting and not generate.get("ip_image2"):
@@ -223,7 +242,7 @@ def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings)
     paints = values.get("fit") == OUTPAINTING or generate.get("adapter_type") == INPAINTING
     if background.get("remove") and paints:
         yield "background.remove"
-    if "adapter_type" in generate and not paints:
+    if "adapter_type" in generate and not paints and not is_enlarging(values, generate):
         yield "background.generate.adapter_type"
     if background.get("color") and (paints or not background.get("remove")):
         yield "background.color"
