@@ -4,10 +4,12 @@
     python -m benchmarks.upscaling --tiles swinir.safetensors hat.safetensors
     python -m benchmarks.upscaling --transformers 256 224 192
     python -m benchmarks.upscaling --ncnn realesrgan-x4plus realesrgan-x4plus-anime
+    python -m benchmarks.upscaling --sheet docs/screenshots/upscaling.webp
 
 Without --weights: Lanczos alone. With --tiles: what the tiles of these change alone. With --transformers: the memory
 and the time of one tile of these sides alone, for networks with the features of the published ones and random weights.
 With --ncnn: published networks, which `make weights` fetches, beside ncnn, the engine of Upscayl, on the processor.
+With --sheet: a part of a photo four times as large by its pixels, by Lanczos and by realesrgan-x4plus, side by side.
 Each row is computed in a process of its own, whose peak memory is printed.
 """
 
@@ -28,6 +30,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 from safetensors.numpy import save_file
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -58,12 +61,16 @@ def main() -> None:
         "--transformers", type=int, nargs="+", metavar="SIDE", help="of a tile, in pixels of the source"
     )
     parser.add_argument("--ncnn", nargs="+", default=[], metavar="SLUG", help="of a published file")
+    parser.add_argument("--sheet", type=Path, help="the file to write")
     options = parser.parse_args()
     context = multiprocessing.get_context("spawn")
     for path in options.tiles or ():
         run(context, tiles_beside_the_whole, path)
     for family, side in product(TRANSFORMERS, options.transformers or ()):
         run(context, one_tile_of_a_transformer, family, side)
+    if options.sheet is not None:
+        run(context, write_sheet, options.sheet)
+        return
     for slug in options.ncnn:
         run(context, beside_ncnn, slug)
     if options.tiles or options.transformers or options.ncnn:
@@ -196,27 +203,43 @@ def beside_the_bare_network(path: Path) -> None:
     print(f"{path.name} on 512x512: {np.median(ours):.1f} s, the bare network {np.median(bare):.1f} s")
 
 
+def write_sheet(path: Path) -> None:
+    from inpainting.core.geometry import Size
+    from inpainting.core.image import CanonicalImage
+    from inpainting.upscalers.enlarging import Enlargement
+    from inpainting.upscalers.lanczos import Lanczos
+    from tests.weights import ncnn_networks
+
+    photo = np.ascontiguousarray(data.chelsea()[60:132, 176:272])
+    height, width = 4 * photo.shape[0], 4 * photo.shape[1]
+    panels = [cv2.resize(photo, (width, height), interpolation=cv2.INTER_NEAREST)]
+    with TemporaryDirectory() as folder:
+        weights = Path(folder) / "realesrgan-x4plus.safetensors"
+        save_file(ncnn_networks.tensors("realesrgan-x4plus", fetched_file), weights)
+        for upscaler in (Lanczos(), upscaler_of(weights)):
+            work = Enlargement(CanonicalImage(photo), Size(width, height), upscaler)  # type: ignore[arg-type]
+            panels.append(work.run(lambda done, of: None).pixels)
+    Image.fromarray(np.hstack(panels)).save(path, quality=85, method=6)
+
+
+def fetched_file(slug: str) -> Path:
+    from tests.weights import cache
+    from tests.weights.published import PUBLISHED
+
+    return cache.path_of(PUBLISHED[slug])
+
+
 def beside_ncnn(slug: str) -> None:
     """A part of a photo of 128x128, alternating three times, and the tiles of the network on 512x512."""
-    from inpainting.catalog.inspection.safetensors_header import read_header
-    from inpainting.catalog.inspection.weights_file import weights_family
-    from inpainting.catalog.specs import ModelSpec
-    from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
-    from tests.weights import cache, ncnn_networks, reference
-    from tests.weights.published import PUBLISHED
+    from tests.weights import ncnn_networks, reference
 
     sys.path.append(str(reference.folder(reference.NCNN)))
     image = np.divide(data.astronaut()[30:158, 160:288].transpose(2, 0, 1), 255, dtype=np.float32)
-
-    def published_file(name: str) -> Path:
-        return cache.path_of(PUBLISHED[name])
-
-    reference_network = ncnn_networks.load(slug, published_file)
+    reference_network = ncnn_networks.load(slug, fetched_file)
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"{slug}.safetensors"
-        save_file(ncnn_networks.tensors(slug, published_file), path)
-        family = weights_family(read_header(path))
-        network = NetworkUpscaler(ModelSpec(slug=slug, label=slug, family=family, path=path)).loaded
+        save_file(ncnn_networks.tensors(slug, fetched_file), path)
+        network = upscaler_of(path).loaded  # type: ignore[attr-defined]
         ours, theirs, differences = [], [], []
         for _ in range(3):
             started = time.process_time()
