@@ -14,7 +14,15 @@ from inpainting.catalog.inspection.adapter_files import TINY_VAE, class_name_in
 from inpainting.catalog.rows.inference_model import InferenceModel, ModelState
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SHIPPED_ALIASES, no_model_message
-from inpainting.catalog.specs import ADAPTER_LABELS, Kind, LoraKind, LoraSpec, ModelSpec, PresetAdapters
+from inpainting.catalog.specs import (
+    ADAPTER_LABELS,
+    ControlImageKind,
+    Kind,
+    LoraKind,
+    LoraSpec,
+    ModelSpec,
+    PresetAdapters,
+)
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION
@@ -234,6 +242,17 @@ class Catalog:
             )
         matching[0].check_installed(field=field)
         return matching[0].spec
+
+    def first_controlnet(self, model: str | None, control: ControlImageKind) -> str | None:
+        """Return the slug of the first installed ControlNet of that kind for the family of a checkpoint; None without.
+
+        model: the slug of an installed one; None for the default.
+        """
+        row = self.default() if model is None else self.find_row(model)
+        if row is None:
+            return None
+        fitting = (net for net in self.adapters if net.kind == Kind.CONTROLNET and net.family == row.family)
+        return next((net.slug for net in fitting if net.control == control), None)
 
     def preset_adapters(self, family: str) -> PresetAdapters:
         """Return the first LCM LoRA and the first tiny VAE of that family."""

@@ -79,9 +79,12 @@ def find_upscaler(name: str | None, catalog: ModelCatalog) -> str:
     return name or LANCZOS if model is None else model.slug
 
 
-def with_detail(settings: PaintSettings, detail: float) -> PaintSettings:
-    """Return the settings with which a diffusion model adds detail to the enlarged image. detail: 0 to 1."""
-    return replace(settings, strength=detail, tiled=True)
+def with_detail(settings: PaintSettings, detail: float, *, tile_control: str | None) -> PaintSettings:
+    """Return the settings with which a diffusion model adds detail to the enlarged image.
+
+    detail: 0 to 1. tile_control: the ControlNet for tiles where the settings name none; it keeps what is there.
+    """
+    return replace(settings, strength=detail, tiled=True, control=settings.control or tile_control)
 
 
 def reason_for(name: str | None, catalog: ModelCatalog) -> Sentence:

@@ -300,14 +300,19 @@ def test_each_image_of_a_batch_gets_detail(alices_program: Client, tiny: Inferen
 def test_a_tile_controlnet_is_conditioned_on_the_enlarged_image(
     alices_program: Client, tiny: InferenceModel, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "tile"
-    tiny_adapters.saved_controlnet(folder, "sd", ControlImageKind.TILE)
-    add_model("tile", folder, "--kind", "controlnet", "--control", "tile")
     enlarge(alices_program, **DETAIL)
     without = result()
-    metadata = enlarge(alices_program, **DETAIL, control="tile", control_strength="1.5")["metadata"]
-    assert [use["slug"] for use in metadata["controls"]] == ["tile"]
-    assert not np.array_equal(result(), without)
+    for kind in (ControlImageKind.CANNY, ControlImageKind.TILE):
+        tiny_adapters.saved_controlnet(tmp_path / kind, "sd", kind)
+        add_model(kind, tmp_path / kind, "--kind", "controlnet", "--control", kind)
+    metadata = enlarge(alices_program, **DETAIL, control_strength="1.5")["metadata"]
+    assert [use["slug"] for use in metadata["controls"]] == ["tile"], "the installed one for tiles, where none is named"
+    chosen = result()
+    assert not np.array_equal(chosen, without)
+    enlarge(alices_program, **DETAIL, control="tile", control_strength="1.5")
+    assert np.array_equal(result(), chosen)
+    named = enlarge(alices_program, **DETAIL, control="canny", control_strength="1.5")["metadata"]
+    assert [use["slug"] for use in named["controls"]] == ["canny"]
 
 
 def test_running_again_keeps_the_size_and_the_upscaler_and_takes_other_settings(

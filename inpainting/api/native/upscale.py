@@ -21,6 +21,7 @@ from inpainting.api.native.sent_masks import SentMask, read_mask
 from inpainting.api.openapi import ACCEPTING, HOW_LONG, KEY, documented
 from inpainting.api.views import AnyBodyView, inpaint
 from inpainting.catalog.lookup import Catalog
+from inpainting.catalog.specs import ControlImageKind
 from inpainting.core import upscaling
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.errors import InvalidRequest
@@ -139,7 +140,8 @@ class UpscaleFields:
         painting = {name: value for name, value in values.items() if name in DETAIL_NAMES}
         painting["model"] = detail_model(values.get("detail_model"), catalog)
         settings = settings_from({**without_detail, **fall_back(painting, catalog, warnings)}, catalog)
-        return cls(values, upscale, with_detail(settings, values["detail"]), upscaler)
+        tile_control = catalog.first_controlnet(settings.model, ControlImageKind.TILE)
+        return cls(values, upscale, with_detail(settings, values["detail"], tile_control=tile_control), upscaler)
 
     @property
     def engine(self) -> str:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from inpainting import moderation
+from inpainting.catalog.specs import ControlImageKind
 from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli.jobs import check_results_differ, mask_path, result_path
 from inpainting.cli.options import add_setting_options, option_name, settings_from_options
@@ -119,7 +120,9 @@ class Command(BaseCommand):
         site = planner()
         if options["detail"]:
             upscaler = find_upscaler(options["model"], site.catalog)
-            requested = with_detail(replace(requested, model=options["detail_model"]), options["detail"])
+            requested = replace(requested, model=options["detail_model"])
+            tile_control = site.catalog.first_controlnet(requested.model, ControlImageKind.TILE)
+            requested = with_detail(requested, options["detail"], tile_control=tile_control)
             plan = site.plan_settings(requested, DIFFUSION.name, seed=1, upscaler=upscaler)
         else:
             upscaler = ""

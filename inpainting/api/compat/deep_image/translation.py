@@ -38,7 +38,7 @@ from inpainting.api.images import NAMED_IMAGE, NAMED_MASK, SentImage, read_image
 from inpainting.api.media.links import ending_key
 from inpainting.captioning import describe_colours, find_captioner
 from inpainting.catalog.lookup import Catalog
-from inpainting.catalog.specs import ControlImageKind, Kind
+from inpainting.catalog.specs import ControlImageKind
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
@@ -222,11 +222,9 @@ def settings_of(
 
 def inpaint_controlnet(requested: PaintSettings, catalog: Catalog) -> str | None:
     """Return the first installed ControlNet for inpainting with the model that will paint; None if there is none."""
-    model = catalog.default()
-    if model is None or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
+    if not catalog.has_installed() or planner(catalog).choose(requested=requested).engine is not DIFFUSION:
         return None
-    compatible = (row for row in catalog.adapters if row.kind == Kind.CONTROLNET and row.family == model.family)
-    return next((row.slug for row in compatible if row.control == ControlImageKind.INPAINT), None)
+    return catalog.first_controlnet(None, ControlImageKind.INPAINT)
 
 
 def fields_without_use(values: Mapping[str, Any], paint_settings: PaintSettings) -> Iterator[str]:
