@@ -19,7 +19,17 @@ from playwright.sync_api import Browser, Page, Response, Route, expect
 from tests.browser.accessibility import violations
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
 from tests.browser.devices import ON_A_PHONE_TOO, Device
-from tests.browser.editor_page import drop, more_settings, open_photo, paint_line, start, white_square, written
+from tests.browser.editor_page import (
+    drop,
+    is_red,
+    more_settings,
+    open_photo,
+    paint_line,
+    photo_box,
+    start,
+    white_square,
+    written,
+)
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -327,6 +337,27 @@ def test_the_editor_opens_with_everything_as_it_was_left(
         second.locator("[data-command=undo]").click()
         expect(second.locator("#photo-name")).to_have_text(photo_file.name)
         expect(second.locator("#photo-covered")).to_have_text(str(painted))
+
+
+def test_a_stroke_under_the_pointer_is_kept_by_a_reload(visitor: Page, photo_file: Path) -> None:
+    page = visitor
+    sign_up(page)
+    open_photo(page, photo_file)
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.route("**/api/draft/", lambda route: route.abort() if route.request.method == "PUT" else route.continue_())
+    box = photo_box(page)
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.4 * box["width"], middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], middle, steps=5)
+    page.reload()
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+    assert is_red(page)
+    page.unroute_all()
+    page.mouse.up()
+    page.locator("[data-command=undo]").click()
+    expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
+    expect(page.locator("[data-command=undo]")).to_be_disabled()
 
 
 def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(

@@ -34,6 +34,7 @@ export class Draft {
   /** @type {Promise<void> | null} */
   #keeping = null
   #isAdopting = false
+  #isLeaving = false // nothing of this page that waits for an answer continues
 
   /** Opens the draft of an account into the store and keeps every change of it from then on.
    *
@@ -95,16 +96,19 @@ export class Draft {
   }
 
   #listen() {
-    this.#store.subscribe((document) => {
+    this.#store.subscribe(() => {
       if (this.#isAdopting) return
       this.#keep({ isSynced: false })
-      this.#sync.change(document)
+      this.#sync.change(this.#store.document) // another listener may have changed it further
     })
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) this.flush()
       else this.#refresh().catch(() => {}) // not reached: the next change tries again
     })
     window.addEventListener("online", () => this.flush())
+    const isFirst = { capture: true } // before that which ends a stroke
+    window.addEventListener("pagehide", () => { this.#isLeaving = true }, isFirst)
+    window.addEventListener("pageshow", () => { this.#isLeaving = false }, isFirst)
     window.addEventListener("beforeunload", (event) => {
       if (!this.#sync.isSaved && this.#kept !== this.#store.document) event.preventDefault()
     })
@@ -145,7 +149,8 @@ export class Draft {
   /** @param {boolean} isSynced */
   async #write(isSynced) {
     const { document } = this.#store
-    if (await this.#local.save(document, { revision: this.#sync.revision, isSynced })) this.#kept = document
+    const basis = { revision: this.#sync.revision, isSynced }
+    if (await this.#local.save(document, basis, { isLeaving: this.#isLeaving })) this.#kept = document
     if (document === this.#store.document) this.#notify()
   }
 

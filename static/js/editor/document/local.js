@@ -37,19 +37,22 @@ export class LocalDraft {
     return { document: { ...rest, entries: list }, revision, isSynced }
   }
 
-  /** Writes the document; of the entries only those that changed, which are compared by identity.
-   *  @param {import("./document.js").Document} document @param {Basis} basis @returns {Promise<boolean>} whether it is kept */
-  async save({ entries, ...rest }, { revision, isSynced }) {
+  /** Writes the document; of the entries only those that changed, which are compared by identity. isLeaving: the page is
+   *  being closed, so all is written without waiting for an answer.
+   *  @param {import("./document.js").Document} document @param {Basis} basis @param {{isLeaving?: boolean}} [page]
+   *  @returns {Promise<boolean>} whether it is kept */
+  async save({ entries, ...rest }, { revision, isSynced }, { isLeaving = false } = {}) {
     if (!this.#database) return false
     try {
       const [transaction, [head, list]] = this.#begin("readwrite")
-      const former = await result(head.get("head"))
+      const former = isLeaving ? null : await result(head.get("head"))
       const written = former?.writer === this.#writer ? this.#written : []
       let first = 0
       while (first < written.length && written[first] === entries[first]) first++
       if (first < written.length || !written.length) list.delete(IDBKeyRange.lowerBound(first))
       for (let index = first; index < entries.length; index++) list.put(entries[index], index)
       head.put({ ...rest, writer: this.#writer, revision, isSynced }, "head")
+      if (isLeaving) transaction.commit()
       await done(transaction)
       this.#written = entries
       return true

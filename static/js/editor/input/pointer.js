@@ -3,6 +3,7 @@
 //
 // One finger paints, two fingers move and zoom. While a pen is in use, fingers do not paint: they may be a palm.
 // The wheel zooms; the middle button, and any button while `isHand()`, drag. The right button and a pen's eraser erase.
+// A page that is left while something is drawn ends it, as lifting the pointer does.
 
 import { pan, pinch, toImage, zoomAt } from "editor/view/viewport"
 
@@ -120,6 +121,12 @@ export function listen(surface, { view, tool, onHover = () => {}, isHand = () =>
   }
   surface.addEventListener("pointerup", (event) => lift(event, () => tool.up()))
   surface.addEventListener("pointercancel", (event) => lift(event, () => tool.cancel()))
+  window.addEventListener("pagehide", () => {
+    if (mode === "paint") tool.up()
+    fingers.clear()
+    active = null
+    mode = "idle"
+  })
   surface.addEventListener("pointerleave", () => onHover(null, null))
   surface.addEventListener("contextmenu", (event) => event.preventDefault()) // the right button erases
 
