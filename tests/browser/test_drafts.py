@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Response, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.browser.accessibility import violations
 from tests.browser.conftest import CHROMIUM_FLAGS, PASSWORD, sign_up, watched_page
@@ -30,6 +30,7 @@ from tests.browser.editor_page import (
     white_square,
     written,
 )
+from tests.browser.painting import paint
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -360,6 +361,67 @@ def test_a_stroke_under_the_pointer_is_kept_by_a_reload(visitor: Page, photo_fil
     expect(page.locator("[data-command=undo]")).to_be_disabled()
 
 
+def test_two_tabs_on_the_same_photo_lose_nothing(visitor: Page, photo_file: Path) -> None:
+    page = visitor
+    sign_up(page)
+    open_photo(page, photo_file)
+    expect(page.locator("#saved")).to_have_text("Saved")
+    other = page.context.new_page()
+    other.goto("/")
+    expect(other.locator("#photo-name")).to_have_text(photo_file.name)
+    paint_line(page, from_left=0.4, to_left=0.6, down=0.3)
+    expect(page.locator("#saved")).to_have_text("Saved")
+    paint_line(other, from_left=0.4, to_left=0.6, down=0.7)
+    expect(other.locator("#photo-message")).to_have_text(
+        "This draft was changed in another tab or on another device too. Undo leads to those changes."
+    )
+    expect(other.locator("#saved")).to_have_text("Saved")
+    assert is_red(page, down=0.3), "nothing is taken away under the hand"
+    other.reload()
+    expect(other.locator("#photo-covered")).to_contain_text("to repaint")
+    assert not is_red(other, down=0.3)
+    assert is_red(other, down=0.7)
+    for _ in range(2):
+        other.locator("[data-command=undo]").click()
+    assert is_red(other, down=0.3), "undo leads to what the other tab has painted"
+    assert not is_red(other, down=0.7)
+    for _ in range(2):
+        other.locator("[data-command=redo]").click()
+    assert is_red(other, down=0.7)
+
+
+def test_a_link_opens_its_generation_and_one_undo_leads_to_what_was_open(
+    visitor: Page, photo_file: Path, tmp_path: Path
+) -> None:
+    page = visitor
+    sign_up(page)
+    [generation] = paint(page, 1)
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)
+    covered = page.locator("#photo-covered")
+    expect(covered).to_contain_text("to repaint")
+    painted = str(covered.text_content())
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.goto(f"/?generation={generation}")
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    expect(page.locator("#photo-name")).to_have_text("meadow-0.png")
+    expect(page).to_have_url(f"/?generation={generation}")
+    page.get_by_role("button", name="Back", exact=True).click()
+    expect(page).to_have_url("/")
+    expect(covered).not_to_have_text("nothing to repaint yet")
+    page.locator("[data-command=undo]").click()
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+    expect(covered).to_have_text(painted)
+    page.locator("[data-command=redo]").click()
+    expect(page.locator("#photo-name")).to_have_text("meadow-0.png")
+    expect(covered).not_to_have_text("nothing to repaint yet")
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.reload()
+    expect(page.locator("#photo-name")).to_have_text("meadow-0.png")
+    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    expect(page).to_have_url("/")
+
+
 def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(
     visitor: Page, photo_file: Path, tmp_path: Path
 ) -> None:
@@ -382,50 +444,3 @@ def test_a_photo_that_is_chosen_while_the_result_opens_replaces_it(
     page.unroute_all(behavior="ignoreErrors")
     expect(page.locator("#photo-name")).to_have_text("chosen.png")
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
-
-
-LOSE_ANSWERS = """
-    const listen = XMLHttpRequest.prototype.addEventListener
-    XMLHttpRequest.prototype.addEventListener = function (type, callback) {
-        const { lost } = sessionStorage
-        if (type !== "load" || !lost) return listen.call(this, type, callback)
-        if (lost === "connection") listen.call(this, type, () => this.dispatchEvent(new Event("error")))
-    }
-"""
-"""JavaScript: answers to requests with files are lost; with sessionStorage.lost = "connection", the connection too."""
-
-
-def test_a_request_without_an_answer_is_sent_again_under_its_key_and_painted_once(
-    visitor: Page, photo_file: Path
-) -> None:
-    """The server accepts it, but the page is reloaded, or the connection is lost, before the answer arrives."""
-    page = visitor
-    page.add_init_script(LOSE_ANSWERS)
-    sign_up(page)
-    open_photo(page, photo_file)
-    paint_line(page, from_left=0.4, to_left=0.6)
-    page.evaluate("sessionStorage.lost = 'answer'")
-    with page.expect_response("**/api/img2img") as first:
-        start(page)
-    assert first.value.status == 202
-    page.evaluate("sessionStorage.lost = ''")
-    with page.expect_response("**/api/img2img") as repeated:
-        page.reload()
-    assert key_of(repeated.value) == key_of(first.value)
-    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
-    assert page.request.get("/api/generations/").json()["count"] == 1
-
-    page.evaluate("sessionStorage.lost = 'connection'")
-    with page.expect_response("**/api/img2img") as second:
-        page.get_by_role("button", name="Try again").click()
-    expect(page.locator("#generate-message")).to_contain_text("The server cannot be reached")
-    page.evaluate("sessionStorage.lost = ''")
-    with page.expect_response("**/api/img2img") as repeated:
-        start(page)
-    assert key_of(repeated.value) == key_of(second.value) != key_of(first.value)
-    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
-    assert page.request.get("/api/generations/").json()["count"] == 2
-
-
-def key_of(answer: Response) -> str:
-    return answer.request.headers["idempotency-key"]

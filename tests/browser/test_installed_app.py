@@ -3,7 +3,6 @@ connection."""
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 
 import pytest
@@ -81,22 +80,24 @@ def test_a_photo_that_this_browser_cannot_keep_is_asked_for_again(page: Page, ph
     expect(page.locator("#photo-name")).to_have_text(photo_file.name)
 
 
-def test_a_file_that_is_opened_with_the_app_opens_in_the_editor(page: Page, photo_file: Path) -> None:
-    """With what the browser passes to an installed app; tests cannot install one."""
-    page.add_init_script(
-        "window.launchQueue = { setConsumer(open) { window.openFiles = (...files) => open({ files }) } }"
-    )
-    page.goto("/")
+def test_a_file_that_is_opened_with_the_app_is_in_the_editor(page: Page, photo_file: Path) -> None:
+    queue = "{ value: { setConsumer(consumer) { window.launched = consumer } } }"
+    page.add_init_script(f"Object.defineProperty(window, 'launchQueue', {queue})")
+    page.reload()
     page.wait_for_selector("#editor[data-ready]")
     page.evaluate(
-        """(data) => {
-            const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0))
-            openFiles({ getFile: async () => new File([bytes], "from-a-folder.png", { type: "image/png" }) })
+        """async ([name, bytes]) => {
+            await launched({ files: [] }) // the app alone
+            const file = new File([new Uint8Array(bytes)], name, { type: "image/png" })
+            await launched({ files: [{ getFile: async () => file }] })
         }""",
-        base64.b64encode(photo_file.read_bytes()).decode(),
+        [photo_file.name, list(photo_file.read_bytes())],
     )
-    expect(page.locator("#photo-name")).to_have_text("from-a-folder.png")
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
+    page.evaluate("""() => launched({ files: [{ getFile: async () => new File(["no photo"], "notes.txt") }] })""")
+    expect(page.locator("#photo-message")).to_contain_text("notes.txt")
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
 
 
 def open_installed(page: Page) -> None:

@@ -124,3 +124,26 @@ def test_what_is_painted_is_found_again_after_a_reload(visitor: Page, photo_file
     page.get_by_role("button", name="Cancel other.png").click()
     page.wait_for_timeout(100)
     assert len(cancelled) == 1
+
+
+def test_what_was_left_and_has_ended_is_listed_after_a_reload_until_it_is_removed(
+    visitor: Page, photo_file: Path
+) -> None:
+    page, button = visitor, visitor.locator("#queue-button")
+    state = painting_forever(page, photo_file)
+    page.get_by_role("button", name="Go on meanwhile").click()
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.reload()
+    expect(button).to_have_text("1 in the queue")
+    state.update(status="failed", error={"message": "The memory is full."})
+    page.reload()
+    expect(button).to_have_text("1 done")
+    button.click()
+    expect(page.locator("#queue-list li")).to_contain_text("The memory is full.")
+    page.get_by_role("button", name="Remove what is done").click()
+    expect(button).to_be_hidden()
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.reload()
+    page.wait_for_selector("#editor[data-ready]")
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+    expect(button).to_be_hidden()

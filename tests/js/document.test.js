@@ -98,6 +98,28 @@ test("a document keeps which generations are shown together, and one of an earli
   assert.deepEqual(documents.withState(shown, documents.EDITING).alike, [])
 })
 
+test("a joined entry is undone and redone with the one before it", () => {
+  const joined = { ...INVERT, isJoined: true }
+  const opened = [PHOTO, INVERT, PHOTO, joined, INVERT].reduce(documents.push, documents.emptyDocument())
+  const cursors = []
+  for (let document = opened; documents.canUndo(document);) cursors.push((document = documents.undo(document)).cursor)
+  assert.deepEqual(cursors, [4, 2, 1])
+  assert.equal(documents.redo(documents.redo({ ...opened, cursor: 1 })).cursor, 4)
+  assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(opened))), opened)
+  const first = [PHOTO, joined].reduce(documents.push, documents.emptyDocument())
+  assert.equal(documents.undo(first).cursor, 1, "the first photo stays")
+})
+
+test("what was left to the queue is kept until it is looked at, also where two devices' documents are joined", () => {
+  const [one, other, third] = ["1", "2", "3"].map((generation) => ({ generation, photo: "a" }))
+  const left = [one, other].reduce(documents.withLeft, documents.emptyDocument())
+  assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(left))).left, [one, other])
+  assert.deepEqual(documents.withoutLeft(left, ["1"]).left, [other])
+  const mine = { entries: [PHOTO], cursor: 1, left: [other, third] }
+  assert.deepEqual(merged({ entries: [], cursor: 0, left: [one, other] }, mine).left, [one, other, third])
+  assert.throws(() => documents.readDocument({ ...left, left: [{ generation: 1 }] }), RangeError)
+})
+
 test("the store calls its listeners with the document before and after", () => {
   const store = new Store()
   const seen = []

@@ -5,7 +5,7 @@ import { fetchFile } from "api"
 import { dropzone, guardPage } from "dropzone"
 import { openFromAddress } from "editor/flow/address"
 import { BatchMask } from "editor/flow/batch_mask"
-import { keptImage, withState } from "editor/document/document"
+import { keptImage, withState, withoutLeft } from "editor/document/document"
 import { Store } from "editor/document/store"
 import { Describe } from "editor/form/describe"
 import { Downloads } from "editor/flow/downloads"
@@ -180,6 +180,7 @@ const queue = new Queue(
       steps.ended()
       notices.ended(generation)
     },
+    onSeen: (ids) => store.update((document) => withoutLeft(document, ids)),
     onProgress: (percent) => notices.progress(percent),
   },
 )
@@ -291,7 +292,6 @@ function showFrame() {
 function refresh() {
   const busy = job.isRunning
   const { missing } = painting
-  const lacksModel = tasks.lacksModel && !settingsForm.insert.isSent
   root.classList.toggle("busy", busy)
   strength.refresh(tasks.current !== "enlarge" && settingsForm.reads("denoising_strength"))
   hole.place()
@@ -303,10 +303,10 @@ function refresh() {
   steps.refresh({ isSignedIn: Boolean(account) })
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
-  $("no-model").hidden = !lacksModel
-  $("generate").disabled = busy || Boolean(missing) || lacksModel
+  $("no-model").hidden = !lacksModel()
+  $("generate").disabled = busy || Boolean(missing) || lacksModel()
   $("generate").textContent = tasks.words.button
-  $("generate-hint").textContent = busy || lacksModel ? "" : missing || hints.text() || advice()
+  $("generate-hint").textContent = busy || lacksModel() ? "" : missing || hints.text() || advice()
   describe?.refresh()
   if (photos.photo) {
     const { name, width, height } = photos.photo
@@ -325,6 +325,9 @@ function refresh() {
     $("photo-covered").textContent = covered ? coveredInWords(share(covered)) : isWhole ? gettext("all to edit") : isFramed ? gettext("new edges") : gettext("nothing to repaint yet")
   }
 }
+
+/** Whether only a model that is not here could do what is asked for. */
+const lacksModel = () => tasks.lacksModel && !settingsForm.insert.isSent
 
 /** @param {string} part of the photo */
 const coveredInWords = (part) =>
@@ -377,8 +380,12 @@ function formChanged() {
   if (JSON.stringify(settings) !== JSON.stringify(store.document.settings)) store.update((document) => withState(document, { settings }))
 }
 
+let wasOffline = false
+
 /** @param {import("editor/document/draft").State} state */
 function showSaved(state) {
+  if (state.name === "saved" && wasOffline) painting.sendAgain()
+  if (state.name !== "saving") wasOffline = state.name === "offline"
   $("saved").dataset.state = state.name
   $("saved").textContent = inWords(state)
   $("saved").title = state.message
@@ -388,6 +395,7 @@ function showSaved(state) {
 
 let inEffect = store.view
 store.subscribe((after, before) => {
+  if (after.left !== before.left) queue.left = store.document.left.map(({ generation }) => generation)
   if (store.view === inEffect) return
   inEffect = store.view
   if ($("release-erases").checked && !batch.isOpen && isNewShape(after, before)) painting.generate({ keepsAtOnce: true })
@@ -451,9 +459,10 @@ if (account) {
     store,
     onState: showSaved,
     onAdopt: (document) => opening.adopt(document),
-    onOtherDevice: () => showMessage("photo", gettext("This draft was changed on another device too. Undo leads to those changes.")),
+    onOtherDevice: () => showMessage("photo", gettext("This draft was changed in another tab or on another device too. Undo leads to those changes.")),
   })
 }
+window.addEventListener("online", () => painting.sendAgain())
 const { launchQueue } = /** @type {any} */ (window) // of files that are opened with the installed app
 launchQueue?.setConsumer(async (/** @type {{files: FileSystemFileHandle[]}} */ { files: [photo] }) => {
   if (photo) await reportErrors("photo", async () => photos.take(await photo.getFile()))

@@ -63,7 +63,7 @@ export async function follow({ url, id, isOld = false }, onEvent, signal = new A
 export const isRefusal = (error) => error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 429
 
 /** The event that a socket would have sent, without the preview. @param {Generation} generation @returns {GenerationEvent} */
-const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>
+export const eventOf = ({ status, position, position_is_minimum, eta, progress }) =>
   ({ status, position, position_is_minimum, eta, connected: true, ...progress })
 
 /** A socket that passes on events. `open` is true while it works; `ended` resolves at the end or when it is lost.

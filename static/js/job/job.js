@@ -67,16 +67,18 @@ export class Job {
     this.#listeners.onChange()
   }
 
-  /** Sends a request. @param {import("./request.js").Request} request @returns {Promise<{id: string, url: string}>} */
-  async send(request) {
-    const { signal } = /** @type {AbortController} */ (this.#sending)
+  /** Sends a request. `isLeft`: beside what runs; its generation is left to be painted.
+   *  @param {import("./request.js").Request} request @param {{isLeft?: boolean}} how @returns {Promise<{id: string, url: string}>} */
+  async send(request, { isLeft = false } = {}) {
+    const signal = isLeft ? undefined : this.#sending?.signal
+    const options = isLeft ? {} : { onProgress: this.#listeners.onSent, signal }
     const body = await formOf(request)
     for (;;) {
       try {
         const headers = { Prefer: "respond-async", "Idempotency-Key": request.key }
-        return await post(request.path ?? this.#url, body, headers, { onProgress: this.#listeners.onSent, signal })
+        return await post(request.path ?? this.#url, body, headers, options)
       } catch (error) {
-        if (/** @type {ApiError} */ (error).code !== "idempotency_in_progress" || signal.aborted) throw error
+        if (/** @type {ApiError} */ (error).code !== "idempotency_in_progress" || signal?.aborted) throw error
         await new Promise((resolve) => { setTimeout(resolve, RETRY_MS) })
       }
     }

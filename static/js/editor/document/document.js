@@ -11,34 +11,37 @@ import { readStack } from "editor/document/stack"
 /** @typedef {{kind: "photo", photo: Photo, parent: string | null, image: number, stack?: Stack}} PhotoEntry
  *  a photo starts with an empty mask and no frame; parent: the generation that it is a result of; image: which of its
  *  results, from 0; stack: the steps that the photo shows together, where they are more than the parent's */
-/** @typedef {{kind: "mask", operation: Operation}} MaskEntry */
+/** @typedef {{kind: "mask", operation: Operation, isJoined?: boolean}} MaskEntry  isJoined: undone and redone with the entry before it */
 /** @typedef {{kind: "frame", frame: Frame}} FrameEntry */
 /** @typedef {PhotoEntry | MaskEntry | FrameEntry} Entry */
 /** @typedef {{photo?: {id: string}, operation?: {picture?: string}}} WithImage  an entry, as far as its image matters */
+/** @typedef {{generation: string, photo: string}} Left  photo: the id of its file */
 /** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number, alike: string[],
- *   step: "editing" | "painting" | "result", request: import("job/request").Request | null}} Document
+ *   step: "editing" | "painting" | "result", request: import("job/request").Request | null, left: readonly Left[]}} Document
  *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
  *  settings: the form's values by the API's names; generation: the one that is painted or shown; image: which of its
- *  results is shown, from 0; alike: the generations whose results are shown beside them, oldest first; request: the last one whose answer is not known; painting without a generation sends it */
-/** @typedef {{entries: {kind: string}[], cursor: number}} PlainDocument  one as plain JSON that is not checked yet */
+ *  results is shown, from 0; alike: the generations whose results are shown beside them, oldest first; request: the last one whose answer is not known; painting without a generation sends it;
+ *  left: the generations that were left to the queue and are not looked at yet, oldest first */
+/** @typedef {{entries: {kind: string}[], cursor: number, left?: readonly Left[]}} PlainDocument  one as plain JSON that is not checked yet */
 /** @typedef {{photo: Photo | null, parent: string | null, frame: Frame, operations: readonly Operation[],
  *   stack?: Stack}} View */
 
 const VERSION = 1
 const STEPS = ["editing", "painting", "result"]
+const MOST_LEFT = 50
 /** The state in which nothing is painted and no result is shown, for `withState`. */
 export const EDITING = Object.freeze({ generation: null, image: 0, alike: [], step: "editing" })
 export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
 
 /** @returns {Document} */
 export function emptyDocument() {
-  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", request: null })
+  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", request: null, left: [] })
 }
 
 /** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong.
  *  @param {any} json @returns {Document} */
 export function readDocument(json) {
-  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null } = json
+  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, left = [] } = json
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)
@@ -46,7 +49,8 @@ export function readDocument(json) {
   check(Number.isInteger(image) && image >= 0, `result ${image}`)
   check(Array.isArray(alike) && alike.every((id) => typeof id === "string"), "generations that are alike")
   check(request === null || (typeof request.key === "string" && request.fields && request.files), "a request")
-  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, request })
+  check(Array.isArray(left) && left.every((one) => typeof one.generation === "string" && typeof one.photo === "string"), "generations that were left")
+  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, request, left: [...left] })
 }
 
 /** What is in effect: the newest photo, and the frame and the operations after it.
@@ -80,6 +84,12 @@ export const replaceLast = (document, entry) => push({ ...document, cursor: docu
  *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
 
+/** The document with one more generation that was left to the queue. @param {Document} document @param {Left} one */
+export const withLeft = (document, one) => freeze({ ...document, left: [...document.left, one].slice(-MOST_LEFT) })
+
+/** The document without generations that were left and have been looked at. @param {Document} document @param {string[]} ids */
+export const withoutLeft = (document, ids) => freeze({ ...document, left: document.left.filter(({ generation }) => !ids.includes(generation)) })
+
 /** The entry of the photo that is open; undefined without one. @param {Document} document @returns {PhotoEntry | undefined} */
 export const photoEntry = ({ entries, cursor }) => /** @type {PhotoEntry | undefined} */ (entries.slice(0, cursor).findLast(({ kind }) => kind === "photo"))
 
@@ -100,10 +110,23 @@ export const canUndo = ({ entries, cursor }) => cursor > (entries[0]?.kind === "
 /** @param {Document} document */
 export const canRedo = ({ entries, cursor }) => cursor < entries.length
 
-/** The document before its last entry; itself where there is none. @param {Document} document */
-export const undo = (document) => (canUndo(document) ? freeze({ ...document, cursor: document.cursor - 1 }) : document)
-/** @param {Document} document */
-export const redo = (document) => (canRedo(document) ? freeze({ ...document, cursor: document.cursor + 1 }) : document)
+/** @param {Entry | undefined} entry */
+const isJoined = (entry) => entry?.kind === "mask" && Boolean(entry.isJoined)
+
+/** The document before its last entry, and before that which it is joined to; itself where there is none.
+ *  @param {Document} document @returns {Document} */
+export function undo(document) {
+  if (!canUndo(document)) return document
+  const before = freeze({ ...document, cursor: document.cursor - 1 })
+  return isJoined(document.entries[before.cursor]) ? undo(before) : before
+}
+
+/** @param {Document} document @returns {Document} */
+export function redo(document) {
+  if (!canRedo(document)) return document
+  const after = freeze({ ...document, cursor: document.cursor + 1 })
+  return isJoined(document.entries[after.cursor]) ? redo(after) : after
+}
 
 /** The ids of all images that the document needs, those of undone entries and of the settings too; not those of the
  *  request, which this browser alone keeps. @param {Document} document @returns {Set<string>} */
@@ -119,7 +142,7 @@ const CHECKED = {
     return { kind: "photo", photo: Object.freeze({ id, name: String(name), width, height }), parent, image, ...(stack && { stack: readStack(stack) }) }
   },
   /** @param {MaskEntry} entry @returns {MaskEntry} */
-  mask: (entry) => ({ kind: "mask", operation: operation(entry.operation) }),
+  mask: (entry) => ({ kind: "mask", operation: operation(entry.operation), ...(entry.isJoined && { isJoined: true }) }),
   /** @param {FrameEntry} entry @returns {FrameEntry} */
   frame({ frame: { left, top, right, bottom } }) {
     check([left, top, right, bottom].every((margin) => margin >= 0 && Number.isFinite(margin)), "a frame")

@@ -8,7 +8,8 @@ export function merged(theirs, mine) {
   if (!mine.entries.length) return theirs
   const start = Math.max(0, mine.entries.slice(0, mine.cursor).findLastIndex(({ kind }) => kind === "photo"))
   const before = theirs.entries.slice(0, theirs.cursor)
-  return { ...mine, entries: [...before, ...mine.entries.slice(start)], cursor: before.length + mine.cursor - start }
+  const left = new Map([...(theirs.left ?? []), ...(mine.left ?? [])].map((one) => [one.generation, one]))
+  return { ...mine, entries: [...before, ...mine.entries.slice(start)], cursor: before.length + mine.cursor - start, ...(left.size && { left: [...left.values()] }) }
 }
 
 /** What a page opens: the server's draft, unless this browser has changes that the server has not.

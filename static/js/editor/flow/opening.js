@@ -50,7 +50,7 @@ export class Opening {
       await settingsForm.fill(generation.metadata.requested)
       await settingsForm.takeImages(generation)
       if (!isEnlarged(generation.metadata) || hasMaskOfDetail(generation.metadata)) { // else the editor has sent no mask
-        await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light") // as the server stores it: white = repaint
+        await photos.takeMask(await fetchFile(generation.mask, "mask.png"), "light", { isJoined: true }) // as the server stores it: white = repaint
       }
       if (!isFollowed) return
       rememberInAddress(id)
@@ -67,7 +67,7 @@ export class Opening {
     if (waiting) await photos.take(waiting)
   }
 
-  /** Fills the form; sends the request that was not answered, or follows or shows the generation that was painted or shown.
+  /** Fills the form; sends a request that was not answered, or follows or shows the generation that was painted or shown.
    *  @param {Document} document */
   async #resume({ settings, generation, step, request }) {
     const { store, photos, painting, job, filmstrip, settingsForm } = this.#parts
@@ -76,7 +76,10 @@ export class Opening {
     if (job.isRunning || !photos.photo) return
     if (opensAnother(store.document.generation)) return photos.edit()
     if (step === "painting" && !generation && request && await isComplete(request)) return painting.send(async () => request)
-    if (!generation || step === "editing") return photos.edit()
+    if (!generation || step === "editing") {
+      photos.edit()
+      return painting.sendAgain()
+    }
     await filmstrip.load(generation).catch(() => {}) // it may be deleted
     rememberInAddress(generation)
     await painting.follow(generation)

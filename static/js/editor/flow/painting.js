@@ -3,7 +3,7 @@
 import { ApiError, get } from "api"
 import { rememberInAddress } from "editor/flow/address"
 import { best } from "editor/flow/ranking"
-import { EDITING, NO_FRAME, push, withState } from "editor/document/document"
+import { EDITING, NO_FRAME, push, withLeft, withState } from "editor/document/document"
 import { CLEAR } from "editor/document/operations"
 import { isForPeople, placeOf, showMessage } from "editor/form/messages"
 import { remember } from "editor/form/remembered"
@@ -11,12 +11,13 @@ import { newSeed } from "editor/form/seed"
 import { fieldsOf, isEmpty } from "editor/tools/frame_geometry"
 import { touch } from "editor/view/screen"
 import { isUnanswered } from "job/job"
-import { requestOf } from "job/request"
+import { isComplete, requestOf } from "job/request"
 import { settingTexts } from "job/setting_texts"
 import { UPSCALE_PATH, fieldsOfUpscaling, hasMaskOfDetail, isEnlarged } from "job/upscaling"
 import { gettext } from "text"
 
 const CANCELLED = gettext("Cancelled. Your mask is still here.")
+const KEPT = gettext("The server cannot be reached. The request is kept, and sent again as soon as it can be.")
 
 /** @typedef {import("../document/document.js").Frame} Frame */
 /** @typedef {import("editor/flow/photos").OpenPhoto} OpenPhoto */
@@ -39,8 +40,6 @@ export class Painting {
   #keepsAtOnce = false
   #isShowing = false // the progress
   #painted = "" // what was entered for the result that is shown
-  /** @type {Map<string, string>} */
-  #left = new Map() // generations that were left to the queue -> the id of their photo's file
   /** @type {import("../document/document.js").View | null} */
   #triedBoth = null // the view of the document that both engines without a prompt have painted
   #parts
@@ -132,13 +131,55 @@ export class Painting {
     })
   }
 
+  /** Sends the request again whose answer is not known, under its key, and shows the result where its photo and mask are
+   *  still open as they were; else the generation is left to the queue. */
+  async sendAgain() {
+    const { store, photos } = this.#parts
+    const { request, step } = store.document
+    if (!request || step === "painting" || !photos.photo || this.#isChecking) return
+    this.#isChecking = true
+    try {
+      if (!(await isComplete(request))) return // it was sent on another device
+      if (!(await this.#isOpen(request))) return await this.#sendToQueue(request)
+    } finally {
+      this.#isChecking = false
+    }
+    store.update((document) => withState(document, { step: "painting" }))
+    await this.send(async () => request)
+  }
+
+  /** Whether what is open would be sent by the same request. @param {import("job/request").Request} request */
+  async #isOpen(request) {
+    const { store, job, settingsForm } = this.#parts
+    if (job.isRunning || store.document.step !== "editing") return false
+    await settingsForm.whenPlanned()
+    const { fields, files, path } = this.#enlarges ? this.#enlarging() : await this.#content(undefined)
+    return (await requestOf(fields, files, request, path)) === request
+  }
+
+  /** @param {import("job/request").Request} request of what is not open any more */
+  async #sendToQueue(request) {
+    const { store, job } = this.#parts
+    /** @type {Followed | null} */
+    let generation = null
+    try {
+      generation = await job.send(request, { isLeft: true })
+    } catch (error) {
+      if (!isForPeople(error)) throw error
+      if (isUnanswered(error)) return
+      showMessage("generate", error.message)
+    }
+    store.update((document) => (document.request === request ? withState(document, { request: null }) : document))
+    if (!generation) return
+    showMessage("generate", "")
+    this.#left(generation.id, request.files.image.picture)
+  }
+
   /** Leaves the generation that is painted to the queue, so that the next mask can be drawn. False while it is still sent. */
   leave() {
-    const { store, photos, job, onLeft } = this.#parts
+    const { store, photos, job } = this.#parts
     if (!job.leave()) return false
-    const generation = /** @type {string} */ (store.document.generation)
-    this.#left.set(generation, /** @type {OpenPhoto} */ (photos.photo).id)
-    onLeft(generation)
+    this.#left(/** @type {string} */ (store.document.generation), /** @type {OpenPhoto} */ (photos.photo).id)
     rememberInAddress("")
     store.update((document) => {
       const left = push(withState(document, EDITING), { kind: "mask", operation: CLEAR })
@@ -147,9 +188,16 @@ export class Painting {
     return true
   }
 
+  /** @param {string} generation was left to the queue @param {string} photo the id of its file */
+  #left(generation, photo) {
+    const { store, photos, onLeft } = this.#parts
+    store.update((document) => withLeft(document, { generation, photo }))
+    if (photos.photo?.id === photo) onLeft(generation)
+  }
+
   /** The id of the photo of a generation that was left; undefined for others. @param {string} id */
   photoOf(id) {
-    return this.#left.get(id)
+    return this.#parts.store.document.left.find(({ generation }) => generation === id)?.photo
   }
 
   /** Follows a generation that was accepted before, or shows it, where it has ended. @param {string} id */
@@ -254,6 +302,7 @@ export class Painting {
       const { status = 0, field = "" } = error instanceof ApiError ? error : {}
       if (status === 404 || !store.document.generation) this.#notAccepted(error)
       if (job.isAborted) showMessage("generate", CANCELLED)
+      else if (!status && store.document.request) showMessage("generate", KEPT)
       else showMessage(placeOf(field), error.message)
     } finally {
       job.end()

@@ -95,16 +95,17 @@ export class Photos {
     })
   }
 
-  /** Takes a mask from a file. `known`: the part that is repainted, where that is known.
-   *  @param {File} file @param {Repaints | null} known */
-  async takeMask(file, known = null) {
+  /** Takes a mask from a file. `known`: the part that is repainted, where that is known; `isJoined`: as one step of undo with
+   *  the photo that has just been opened.
+   *  @param {File} file @param {Repaints | null} known @param {{isJoined?: boolean}} how */
+  async takeMask(file, known = null, { isJoined = false } = {}) {
     const { store, mask, maskFile, job } = this.#parts
     if (!this.photo) return showMessage("mask", gettext("Open a photo first, then its mask."))
     if (job.isRunning) return
     await reportErrors("mask", async () => {
       const { operation, flat } = await maskFile.read(file, known)
       this.edit()
-      store.update((document) => push(document, { kind: "mask", operation }))
+      store.update((document) => push(document, { kind: "mask", operation, isJoined }))
       await mask.drawn()
       if (flat) showMessage("mask", gettext("Nothing is chosen by this mask. Invert chooses everything."))
     })

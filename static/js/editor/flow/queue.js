@@ -1,10 +1,11 @@
-// The queue panel: the generations of this person that wait, run, or have ended since the page was opened, whatever device
-// they were sent from. One socket tells of all of them (docs/use/live.md).
+// The queue panel: the generations of this person that wait or run, whatever device they were sent from, and what has ended
+// and is not looked at yet: while the page is open, or after it was left to the queue, on any device. One socket tells of
+// all that changes (docs/use/live.md).
 
 import { get, post } from "api"
 import { element } from "dom"
 import { phaseOf } from "editor/flow/progress"
-import { ENDED, isRefusal, ownEvents } from "job/follow"
+import { ENDED, eventOf, isRefusal, ownEvents } from "job/follow"
 import { gettext, ngettext, pgettext } from "text"
 
 const MOST_SHOWN = 12
@@ -12,26 +13,28 @@ const MOST_SHOWN = 12
 /** @typedef {import("job/follow").Generation} Generation */
 /** @typedef {import("job/follow").GenerationEvent} GenerationEvent */
 /** @typedef {{id: string, event: GenerationEvent, generation: Generation | null}} Entry
- *  generation: once the server has been asked */
+ *  event: without a status until the server has been asked; generation: once it has been */
 
 export class Queue {
   #elements
   #listeners
   /** @type {Map<string, Entry>} */
   #entries = new Map() // the newest last
+  /** @type {string[]} */
+  #left = [] // to the queue, and not looked at yet: kept in the draft
   /** @type {string | null} */
   #shown = null // the generation that the editor shows
 
-  /** Listeners: onOpen(id): the person wants to see it; onEnded(generation): it has ended; onProgress(percent): how far what
-   *  runs is, null where nothing runs.
+  /** Listeners: onOpen(id): the person wants to see it; onEnded(generation): it has ended; onSeen(ids): they have been looked
+   *  at; onProgress(percent): how far what runs is, null where nothing runs.
    *  @param {{button: HTMLElement, count: HTMLElement, list: HTMLElement, clear: HTMLButtonElement, panel: HTMLElement}} elements
    *  @param {{onOpen: (id: string) => void, onEnded: (generation: Generation) => void,
-   *    onProgress: (percent: number | null) => void}} listeners */
+   *    onSeen: (ids: string[]) => void, onProgress: (percent: number | null) => void}} listeners */
   constructor(elements, listeners) {
     this.#elements = elements
     this.#listeners = listeners
     elements.clear.addEventListener("click", () => {
-      for (const entry of [...this.#entries.values()]) if (hasEnded(entry)) this.#entries.delete(entry.id)
+      this.#forget([...this.#entries.values()].filter(hasEnded))
       this.#show()
     })
   }
@@ -48,14 +51,36 @@ export class Queue {
     this.#show()
   }
 
+  /** The generations that were left to the queue and are not looked at yet, the newest last. @param {string[]} ids */
+  set left(ids) {
+    const former = this.#left
+    this.#left = ids
+    for (const id of former) if (!ids.includes(id)) this.#entries.delete(id) // it was looked at on another device
+    for (const id of ids) if (!this.#entries.has(id)) this.#ask(this.#enter(id, {}))
+    this.#show()
+  }
+
+  /** @param {string} id @param {GenerationEvent} event @returns {Entry} */
+  #enter(id, event) {
+    const entry = { id, event, generation: null }
+    this.#entries.set(id, entry)
+    return entry
+  }
+
+  /** @param {Entry[]} entries that have been looked at */
+  #forget(entries) {
+    for (const { id } of entries) this.#entries.delete(id)
+    const ids = entries.map(({ id }) => id).filter((id) => this.#left.includes(id))
+    if (ids.length) this.#listeners.onSeen(ids)
+  }
+
   /** @param {string} id @param {GenerationEvent} event */
   #take(id, event) {
     const known = this.#entries.get(id)
     const isEnd = hasEnded({ event })
     if (known ? hasEnded(known) : isEnd) return
-    const entry = known ?? { id, event, generation: null }
+    const entry = known ?? this.#enter(id, event)
     entry.event = event
-    this.#entries.set(id, entry)
     if (!known || isEnd) this.#ask(entry)
     this.#show()
   }
@@ -71,12 +96,13 @@ export class Queue {
       const generation = /** @type {Generation} */ (await get(`/api/generations/${entry.id}/`))
       const isNew = !ENDED.has(entry.generation?.status ?? "") // it may have been asked twice
       entry.generation = generation
+      if (!entry.event.status) entry.event = eventOf(generation)
       if (ENDED.has(generation.status)) {
         entry.event = { status: generation.status }
         if (isNew) this.#listeners.onEnded(generation)
       }
     } catch (error) {
-      if (isRefusal(error)) this.#entries.delete(entry.id) // else the next event, or a new connection, asks again
+      if (isRefusal(error)) this.#forget([entry]) // else the next event, or a new connection, asks again
     }
     this.#show()
   }
@@ -84,8 +110,8 @@ export class Queue {
   #show() {
     const { button, count, list, clear, panel } = this.#elements
     const seen = this.#entries.get(this.#shown ?? "")
-    if (seen && hasEnded(seen)) this.#entries.delete(seen.id)
-    const entries = [...this.#entries.values()].reverse()
+    if (seen && hasEnded(seen)) this.#forget([seen])
+    const entries = [...this.#entries.values()].filter(({ event }) => event.status).reverse()
     const open = entries.filter((entry) => !hasEnded(entry))
     const done = entries.length - open.length
     const running = open.filter(({ event }) => event.status === "running")

@@ -119,7 +119,7 @@ export class StepEdits {
     this.#elements.panel.hidePopover()
     await photos.take(new File([file], name, { type: file.type }), { parent, image, isStep: true, stack: stackOf(served, { paintsBack: generation }) })
     chooseBrush()
-    if (former) await photos.takeMask(await fetchFile(`${STACKS}${served.id}/masks/${former}/`, "mask.png"), "light")
+    if (former) await photos.takeMask(await fetchFile(`${STACKS}${served.id}/masks/${former}/`, "mask.png"), "light", { isJoined: true })
   }
 
   /** Opens what lies beneath a step, with its mask and its settings. @param {string} generation */
@@ -134,7 +134,7 @@ export class StepEdits {
     await photos.take(file, { parent: generation, image: step.image, isStep: true, stack })
     await settingsForm.fill(former.metadata.requested)
     await settingsForm.takeImages(former)
-    await photos.takeMask(await fetchFile(former.mask, "mask.png"), "light")
+    await photos.takeMask(await fetchFile(former.mask, "mask.png"), "light", { isJoined: true })
   }
 
   /** The stack of what is shown, as the server has it or derives it; null for a photo without steps. A result that is shown
