@@ -36,6 +36,13 @@ export async function fetchFile(url, name) {
   return new File([blob], name, { type: blob.type })
 }
 
+/** A page of this site. Rejects with an ApiError. @param {string} url @param {Partial<Options>} options @returns {Promise<Document>} */
+export async function getPage(url, options = {}) {
+  const response = await reach(url, { method: "GET", headers: { Accept: "text/html" }, ...options })
+  if (!response.ok) throw new ApiError({ status: response.status, message: inWords(response.status) })
+  return new DOMParser().parseFromString(await response.text(), "text/html")
+}
+
 /** The JSON of the answer; null where it has none.
  *  @param {string} url @param {Options} options */
 export async function call(url, options) {

@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.accessibility import violations
+from tests.browser.conftest import sign_up
 from tests.browser.devices import ON_A_PHONE_TOO, drag, press, reveal
-from tests.browser.editor_page import Pixels, is_red, open_photo, overlay_colour, paint_line, written
+from tests.browser.editor_page import Pixels, choose_task, is_red, open_photo, overlay_colour, paint_line, written
 
 pytestmark = pytest.mark.browser
 
@@ -121,3 +123,23 @@ def test_photo_stroke_and_frame_are_undone_and_done_again_in_turn(
             expect(name).to_have_text(photo_name)
             expect(share).to_have_text(repainted)
             expect(width).to_have_value(pixels)
+
+
+@ON_A_PHONE_TOO
+def test_replace_without_a_model_says_what_can_be_done_here(visitor: Page, photo_file: Path) -> None:
+    page = visitor
+    sign_up(page)
+    open_photo(page, photo_file)
+    choose_task(page, "Replace")
+    button = page.get_by_role("button", name="Replace", exact=True)
+    page.route("**/models/", lambda route: route.abort())
+    button.click()
+    expect(page.locator("#generate-message")).to_contain_text("The server cannot be reached.")
+    page.unroute_all()
+    button.click()
+    dialog = page.get_by_role("dialog", name="What you can do here")
+    expect(dialog).to_contain_text("Nothing here reads a prompt yet.")
+    assert violations(page) == []
+    page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)

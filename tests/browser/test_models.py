@@ -12,7 +12,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Dialog, Page, expect
 
+from tests.browser.accessibility import violations
 from tests.browser.conftest import PASSWORD, watched_page
+from tests.browser.editor_page import choose_task, enter_prompt, is_red, open_photo, paint_line
 from tests.support.hub import REPO, UNET_FP16, Hub, serving, tiny_model, weights
 from tests.support.installation import Installation
 
@@ -113,3 +115,34 @@ def test_one_click_gets_a_recommended_model_and_its_card_shows_what_happens(page
     expect(card).to_contain_text("The hub has no Carve/LaMa-ONNX")
     expect(card.get_by_role("button", name="Try again to get LaMa")).to_be_visible()
     expect(page.locator("#model-tiny")).to_be_hidden()
+
+
+def test_replace_without_a_model_gets_a_recommended_one_and_goes_on(page: Page, hub: Hub, photo_file: Path) -> None:
+    pytest.importorskip("torch", reason="diffusion is not installed")
+    hub.repo = "stable-diffusion-v1-5/stable-diffusion-inpainting"
+    hub.files[UNET_FP16] = weights(kilobytes=24 * 1024)
+    hub.cuts[UNET_FP16] = [11_000_000, 1_000_000]
+    page.goto("/")
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)
+    choose_task(page, "Replace")
+    page.get_by_role("button", name="Replace", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Which model should I get?")
+    expect(dialog.locator(".model")).to_have_count(3)
+    assert violations(page) == []
+    dialog.get_by_role("button", name="Close").click()
+    expect(dialog).to_have_count(0)
+    page.get_by_role("link", name="choose a model").click()
+    card = dialog.locator("#recommended-diffusion")
+    card.get_by_role("button", name="Get Stable Diffusion 1.5 inpainting").click()
+    expect(card.get_by_role("progressbar")).to_be_visible()
+    expect(dialog.get_by_role("button", name="Use it now")).to_be_hidden()
+    expect(card.get_by_text("Installed")).to_be_visible()
+    dialog.get_by_role("button", name="Get LaMa").click()
+    expect(dialog.locator("#recommended-erase")).to_contain_text("The hub has no Carve/LaMa-ONNX")
+    dialog.get_by_role("button", name="Use it now").click()
+    enter_prompt(page, "a red bus")
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+    assert is_red(page)
+    expect(page.locator("#generate")).to_have_text("Replace")
+    expect(page.locator("#generate")).to_be_enabled()

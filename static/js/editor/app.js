@@ -304,7 +304,7 @@ function refresh() {
   $("mask-input").disabled = busy || !photos.photo
   $("mask-zone").classList.toggle("disabled", busy || !photos.photo)
   $("no-model").hidden = !lacksModel()
-  $("generate").disabled = busy || Boolean(missing) || lacksModel()
+  $("generate").disabled = busy || (Boolean(missing) && !lacksModel())
   $("generate").textContent = tasks.words.button
   $("generate-hint").textContent = busy || lacksModel() ? "" : missing || hints.text() || advice()
   describe?.refresh()
@@ -441,8 +441,17 @@ $("settings").addEventListener("input", () => showMessage("generate", "")) // th
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault()
   if (small.matches) $("more").open = false // it covers the messages
-  if (event.submitter === $("generate")) painting.generate()
+  if (lacksModel()) chooseModel()
+  else if (event.submitter === $("generate")) painting.generate()
   else painting.tryAgain() // by its button or a key
+})
+const modelsUrl = /** @type {string} */ (root.dataset.modelsUrl)
+const chooseModel = () => reportErrors("generate", async () => (await import("editor/flow/model_choice")).openModelChoice(modelsUrl))
+root.addEventListener("click", (event) => {
+  const link = /** @type {Element} */ (event.target).closest(`a[href^="${modelsUrl}"]`)
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return // which opens it elsewhere
+  event.preventDefault()
+  chooseModel()
 })
 $("edit-mask").addEventListener("click", () => photos.back())
 $("release-erases").addEventListener("change", ({ target }) => remember("release-erases", /** @type {HTMLInputElement} */ (target).checked))
