@@ -441,17 +441,20 @@ $("settings").addEventListener("input", () => showMessage("generate", "")) // th
 $("settings").addEventListener("submit", (event) => {
   event.preventDefault()
   if (small.matches) $("more").open = false // it covers the messages
-  if (lacksModel()) chooseModel()
+  if (lacksModel()) chooseModel(PAINTS_WORDS)
   else if (event.submitter === $("generate")) painting.generate()
   else painting.tryAgain() // by its button or a key
 })
+const PAINTS_WORDS = "recommended-diffusion" // of the recommended models
 const modelsUrl = /** @type {string} */ (root.dataset.modelsUrl)
-const chooseModel = () => reportErrors("generate", async () => (await import("editor/flow/model_choice")).openModelChoice(modelsUrl))
+/** @param {string} wanted the id of the card that comes first */
+const chooseModel = (wanted) => reportErrors("generate", async () => (await import("editor/flow/model_choice")).openModelChoice(modelsUrl, wanted))
 root.addEventListener("click", (event) => {
+  /** @type {HTMLAnchorElement | null} */
   const link = /** @type {Element} */ (event.target).closest(`a[href^="${modelsUrl}"]`)
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return // which opens it elsewhere
   event.preventDefault()
-  chooseModel()
+  chooseModel(link.hash.slice(1) || PAINTS_WORDS)
 })
 $("edit-mask").addEventListener("click", () => photos.back())
 $("release-erases").addEventListener("change", ({ target }) => remember("release-erases", /** @type {HTMLInputElement} */ (target).checked))

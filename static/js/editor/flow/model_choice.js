@@ -8,8 +8,9 @@ import { gettext } from "text"
 
 const RECOMMENDED = "recommended" // the id of the part of that page
 
-/** Opens what is recommended. @param {string} url of the page of models */
-export async function openModelChoice(url) {
+/** Opens what is recommended. `wanted`: the id of the card that comes first. @param {string} url of the page of models
+ *  @param {string} wanted */
+export async function openModelChoice(url, wanted) {
   const first = sectionOf(await getPage(url), url)
   if (!first) return location.assign(url) // as for one who is signed out
   const installed = installedIn(first)
@@ -26,6 +27,8 @@ export async function openModelChoice(url) {
     if (!section) return location.assign(url)
     dialog.replaceChildren(section, problem, ready)
     section.querySelector(".advice-head")?.append(close)
+    const card = section.querySelector(`#${wanted}`)
+    card?.parentElement?.prepend(card)
     showReady()
     followCards(section, url, showReady)
   }
