@@ -16,10 +16,12 @@ from playwright.sync_api import Page, Request, expect
 from skimage import data
 
 from tests.browser.devices import ON_A_PHONE_TOO, press
+from tests.browser.dock import covered_by_the_dock
 from tests.browser.editor_page import (
     AT_FIRST,
     MS_TO_LOAD,
     SIDE,
+    Pixels,
     choose_task,
     close_settings,
     enter_prompt,
@@ -32,6 +34,7 @@ from tests.browser.editor_page import (
     paint_line,
     start,
     white_square,
+    written,
 )
 from tests.conftest import png
 from tests.support import tiny_checker, tiny_embeddings, tiny_loras, tiny_models, tiny_vaes
@@ -331,6 +334,36 @@ def test_a_prompt_gives_two_results_and_their_settings_can_be_reopened(page: Pag
     expect(page.get_by_label("Guidance scale")).to_have_value("")
     page.get_by_role("link", name="History").click()
     expect(page.locator(".card").first).to_contain_text("Tiny model")
+
+
+def test_the_dock_leaves_the_photo_free_beside_a_prompt_and_the_palette_has_it_later(
+    page: Page, photo: Pixels, tmp_path: Path
+) -> None:
+    open_photo(page, written(photo[:, 64:192], tmp_path / "tall.png"))
+    paint_line(page, from_left=0.45, to_left=0.55)
+    enter_prompt(page, "a red bus")
+    covered = {"Replace": covered_by_the_dock(page)}
+    choose_task(page, "Extend")
+    covered["Extend"] = covered_by_the_dock(page)
+    choose_task(page, "Replace")
+    more_settings(page)
+    for name, value in (("Images", "2"), ("Steps", "1"), ("Work width", "128"), ("Work height", "128")):
+        page.get_by_label(name, exact=not name.startswith("Work")).fill(value)
+    close_settings(page)
+    expect(page.locator("#more-set")).to_contain_text("Images 2")
+    covered["settings"] = covered_by_the_dock(page)
+    start(page)
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done", timeout=MS_TO_LOAD)
+    expect(page.locator("#choices")).to_be_visible()
+    covered["result"] = covered_by_the_dock(page)
+    assert {state: widths for state, widths in covered.items() if widths} == {}
+    page.get_by_role("button", name="Back", exact=True).click()
+    page.get_by_label("Prompt", exact=True).fill("")
+    page.keyboard.press("Control+k")
+    page.get_by_label("Find a command").fill("bus prompt")
+    expect(page.locator(".palette-list li")).to_have_count(1)
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Prompt", exact=True)).to_have_value("a red bus")
 
 
 def test_a_generation_submitted_through_the_api_opens_with_its_requested_settings(page: Page, photo_file: Path) -> None:
