@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from inpainting import moderation
+from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ControlImageKind
 from inpainting.checks import IMAGE_LIMITS_TAG
 from inpainting.cli.jobs import check_results_differ, mask_path, result_path
@@ -117,11 +118,12 @@ class Command(BaseCommand):
         check_range("detail", options["detail"], 0, 1)
         requested = settings_from_options({**options, "output_format": named or options["output_format"] or PNG})
         requested = replace(requested, width=None, height=None)  # of an engine's window, and here of the result
-        site = planner()
+        catalog = Catalog()
+        site = planner(catalog)
         if options["detail"]:
-            upscaler = find_upscaler(options["model"], site.catalog)
+            upscaler = find_upscaler(options["model"], catalog)
             requested = replace(requested, model=options["detail_model"])
-            tile_control = site.catalog.first_controlnet(requested.model, ControlImageKind.TILE)
+            tile_control = catalog.first_controlnet(requested.model, ControlImageKind.TILE)
             requested = with_detail(requested, options["detail"], tile_control=tile_control)
             plan = site.plan_settings(requested, DIFFUSION.name, seed=1, upscaler=upscaler)
         else:

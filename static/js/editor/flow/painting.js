@@ -153,7 +153,7 @@ export class Painting {
     const { store, job, settingsForm } = this.#parts
     if (job.isRunning || store.document.step !== "editing") return false
     await settingsForm.whenPlanned()
-    const { fields, files, path } = this.#enlarges ? this.#enlarging() : await this.#content(undefined)
+    const { fields, files, path } = await (this.#enlarges ? this.#enlarging() : this.#content(undefined))
     return (await requestOf(fields, files, request, path)) === request
   }
 
