@@ -55,16 +55,16 @@ def page(installed_page: Page) -> Page:
 def test_a_prompt_without_a_mask_edits_the_whole_photo(page: Page, photo_file: Path) -> None:
     open_photo(page, photo_file)
     more_settings(page)
-    page.get_by_label("Model").select_option("klein")
+    page.get_by_label("Model", exact=True).select_option("klein")
     expect(page.locator("#generate")).to_be_disabled()
     enter_prompt(page, "make it winter")
     expect(page.locator("#photo-covered")).to_have_text("all to edit")
 
-    page.get_by_label("Model").select_option("small")  # which does not know what is to stay
+    page.get_by_label("Model", exact=True).select_option("small")  # which does not know what is to stay
     expect(page.locator("#generate")).to_be_disabled()
     expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
 
-    page.get_by_label("Model").select_option("klein")
+    page.get_by_label("Model", exact=True).select_option("klein")
     expect(page.locator("#generate")).to_be_enabled()
     for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
         page.get_by_label(name, exact=name == "Steps").fill(value)
@@ -79,9 +79,9 @@ def test_reference_images_are_offered_to_models_that_take_them(page: Page, photo
     open_photo(page, photo_file)
     more_settings(page)
     first, second = (page.locator(f"#reference-image{number}-field") for number in ("", "-2"))
-    page.get_by_label("Model").select_option("small")
+    page.get_by_label("Model", exact=True).select_option("small")
     expect(first).to_be_hidden()
-    page.get_by_label("Model").select_option("klein")
+    page.get_by_label("Model", exact=True).select_option("klein")
     expect(first).to_be_visible()
     expect(second).to_be_hidden()
     look = written(255 - photo, photo_file.parent / "look.png")
@@ -107,7 +107,7 @@ def test_a_batch_without_masks_edits_each_photo_whole(
     photos = [written(np.roll(photo, 20 * number, axis=1), tmp_path / f"photo {number}.png") for number in range(2)]
     open_photo(page, photo_file)
     more_settings(page)
-    page.get_by_label("Model").select_option("klein")
+    page.get_by_label("Model", exact=True).select_option("klein")
     enter_prompt(page, "make it winter")
     for name, value in (("Steps", "1"), ("Work width", "64"), ("Work height", "64")):
         page.get_by_label(name, exact=name == "Steps").fill(value)

@@ -68,7 +68,7 @@ def test_each_model_shows_its_own_settings_and_schedulers(page: Page, photo_file
     ]
     assert "UniPC: fast, in 10 to 20 steps" in shown_schedulers(page)
 
-    page.get_by_label("Model").select_option("fill")
+    page.get_by_label("Model", exact=True).select_option("fill")
     expect(guidance).to_have_attribute("max", "100")
     expect(guidance).to_have_attribute("placeholder", "30")
     assert shown_schedulers(page) == [
@@ -81,7 +81,7 @@ def test_each_model_shows_its_own_settings_and_schedulers(page: Page, photo_file
         expect(page.locator(f"[name={name}]")).to_be_disabled()
     expect(page.locator("#more-reason")).to_contain_text("FLUX.1 Fill models do not read it.")
 
-    page.get_by_label("Model").select_option("small")
+    page.get_by_label("Model", exact=True).select_option("small")
     for name in UNREAD:
         expect(page.locator(f"[name={name}]")).to_be_enabled()
     expect(page.locator("#more-reason")).to_contain_text(AT_FIRST)
@@ -92,7 +92,7 @@ def test_a_generation_uses_the_chosen_settings(page: Page, photo_file: Path) -> 
     open_photo(page, photo_file)
     paint_line(page, from_left=0.48, to_left=0.52)
     more_settings(page)
-    page.get_by_label("Model").select_option("fill")
+    page.get_by_label("Model", exact=True).select_option("fill")
     enter_prompt(page, "a red bus")
     for name, value in (("Steps", "1"), ("Work width", "128"), ("Work height", "128"), ("Guidance scale", "45")):
         page.get_by_label(name, exact=name == "Steps").fill(value)

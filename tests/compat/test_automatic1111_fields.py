@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pytest_django import Settings
 
 from inpainting.api.compat.automatic1111.body import ExtrasBody, ImageBody
-from inpainting.api.samplers import AUTOMATIC1111_SAMPLERS, WEB_UI_SAMPLERS, find_sampler
+from inpainting.api.compat.samplers import AUTOMATIC1111_SAMPLERS, WEB_UI_SAMPLERS, find_sampler
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.models import Generation

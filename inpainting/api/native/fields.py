@@ -11,9 +11,9 @@ from uuid import UUID
 from pydantic import Field
 
 from inpainting import families
+from inpainting.api.compat.samplers import SAMPLERS
 from inpainting.api.fields import ErrorsNameTheField, Fields, FromJson, Length
 from inpainting.api.native.selections import SelectionForm
-from inpainting.api.samplers import SAMPLERS
 from inpainting.api.setting_types import NO_PRESET, with_settings
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.specs import ADAPTER_SETTINGS, Kind

@@ -7,7 +7,7 @@ from typing import Any
 
 from inpainting.api.compat.base64_images import base64_of, preview_as_png
 from inpainting.api.compat.control import CONTROL
-from inpainting.api.samplers import sampler_of
+from inpainting.api.compat.samplers import sampler_of
 from inpainting.core.codecs import replace_png_texts
 from inpainting.core.codecs.formats import PNG
 from inpainting.core.codecs.infotext import KEYWORD, write_infotext

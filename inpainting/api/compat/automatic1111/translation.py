@@ -22,9 +22,9 @@ from inpainting.api.compat.automatic1111.prompts import read_prompts
 from inpainting.api.compat.automatic1111.shapes import fit, mask_of
 from inpainting.api.compat.callers_options import key_prefix
 from inpainting.api.compat.notes import Notes
+from inpainting.api.compat.samplers import SIGMAS, WEB_UI_SAMPLERS, find_sampler, find_scheduler
 from inpainting.api.dialect import MAX_IGNORED_FIELDS, blank_request, build_service_request, shown_name
 from inpainting.api.images import NAMED_MASK, read_field
-from inpainting.api.samplers import SIGMAS, WEB_UI_SAMPLERS, find_sampler, find_scheduler
 from inpainting.catalog.lookup import Catalog, first_found
 from inpainting.catalog.specs import Kind
 from inpainting.core import masks

@@ -17,10 +17,10 @@ from inpainting.api.compat.automatic1111.options import NAME, options_of, store_
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.callers_options import key_prefix
 from inpainting.api.compat.control import end
+from inpainting.api.compat.samplers import AUTOMATIC1111_SAMPLERS, SIGMAS
 from inpainting.api.dialect import IGNORED_HEADER, json_response, shown_name
 from inpainting.api.images import NAMED_IMAGE, SentImage, decode_sent, read_bytes, read_field
 from inpainting.api.parsers import body_of
-from inpainting.api.samplers import AUTOMATIC1111_SAMPLERS, SIGMAS
 from inpainting.api.views import DialectView, InpaintView
 from inpainting.captioning import CaptionStyle
 from inpainting.catalog.lookup import Catalog

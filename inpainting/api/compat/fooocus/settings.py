@@ -8,9 +8,9 @@ from inpainting import families
 from inpainting.api.compat.fooocus.body import GenerateBody, Performance
 from inpainting.api.compat.fooocus.styles import STYLES, apply_styles
 from inpainting.api.compat.notes import Notes
+from inpainting.api.compat.samplers import SAMPLERS, SDE
 from inpainting.api.dialect import closest_model
 from inpainting.api.errors import MAX_QUOTED_CHARACTERS
-from inpainting.api.samplers import SAMPLERS, SDE
 from inpainting.catalog.lookup import Catalog, spellings
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, LoraKind

@@ -12,10 +12,10 @@ from rest_framework.request import Request
 from inpainting import families
 from inpainting.api.compat.iopaint.body import InpaintFields, PluginFields, marked_pixels
 from inpainting.api.compat.iopaint.models import ENLARGE, chosen_for, chosen_model, is_diffusion
+from inpainting.api.compat.samplers import WEB_UI_SAMPLERS
 from inpainting.api.dialect import build_service_request, enlarging_request, shown_names
 from inpainting.api.images import NAMED_MASK, read_field
 from inpainting.api.parsers import body_of
-from inpainting.api.samplers import WEB_UI_SAMPLERS
 from inpainting.catalog.lookup import Catalog
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.core.codecs import DecodedImage

@@ -68,14 +68,13 @@ export function largest(count, ratio, { width, height }) {
 function cell(choice, place, what, onChoose) {
   const { image, seed } = choice
   const part = partOf(choice)
-  const photo = element("img", { src: sourceOf(choice, part), alt: "" })
+  const photo = element("img", { src: sourceOf(choice, part), alt: gettext("Result {number}: {what}", { number: place + 1, what }) })
   fill(photo, image, part)
   const frame = element("span", { className: "beside-image" }, photo)
   frame.style.aspectRatio = String(ratioOf(choice))
   const facts = [image.hidden_by && what, image.score !== null && gettext("Score {score}", { score: score(image.score) }), seed !== null && gettext("Seed {seed}", { seed })]
   const button = element("button", { type: "button", className: "beside-cell", title: what },
-    frame, element("b", { textContent: String(place + 1) }), element("span", { className: "help", textContent: facts.filter(Boolean).join(" · ") }))
-  button.setAttribute("aria-label", gettext("Result {number}: {what}", { number: place + 1, what: [what, ...facts.slice(1)].filter(Boolean).join(", ") }))
+    frame, element("b", { textContent: String(place + 1), ariaHidden: "true" }), element("span", { className: "help", textContent: facts.filter(Boolean).join(" · ") }))
   button.addEventListener("click", onChoose)
   return button
 }
