@@ -64,7 +64,7 @@ def test_each_model_shows_its_own_settings_and_schedulers(page: Page, photo_file
     expect(guidance).to_have_attribute("max", "20")
     assert not [name for name in shown_schedulers(page) if "Flow" in name]
     assert [name.partition(":")[0] for name in shown_schedulers(page)[1:7]] == [
-        *("Euler", "Euler a", "DPM++ 2M", "UniPC", "Heun", "LCM")
+        *("Euler", "Euler a", "DPM++ 2M", "Heun", "UniPC", "LCM")
     ]
     assert "UniPC: fast, in 10 to 20 steps" in shown_schedulers(page)
 
