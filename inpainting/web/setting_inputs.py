@@ -42,6 +42,8 @@ COMMON_SCHEDULERS = {
     "UniPCMultistepScheduler": gettext_lazy("UniPC: fast, in 10 to 20 steps"),
     "HeunDiscreteScheduler": gettext_lazy("Heun: exact, twice the time for a step"),
     "LCMScheduler": gettext_lazy("LCM: in 4 to 8 steps, for LCM models and LoRAs"),
+    "FlowMatchEulerDiscreteScheduler": gettext_lazy("Euler: as the model was trained"),
+    "FlowMatchHeunDiscreteScheduler": gettext_lazy("Heun: exact, twice the time for a step"),
 }
 """The schedulers that come first, with what they are good for. The numbers of steps are those of their papers or of
 diffusers' documentation."""
