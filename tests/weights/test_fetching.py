@@ -59,7 +59,7 @@ cp "$archive" packed.tgz && echo packed.tgz
     npm.chmod(0o755)
     monkeypatch.setenv("PATH", f"{npm.parent}:{os.environ['PATH']}")
     monkeypatch.setenv(cache.FOLDER, str(tmp_path / "weights"))
-    monkeypatch.setattr(reference, "install", lambda: None)
+    monkeypatch.setattr(reference, "install", lambda pins: None)
     cache.folder().mkdir()
     for slug in list(PUBLISHED):
         monkeypatch.delitem(PUBLISHED, slug)
