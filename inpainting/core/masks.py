@@ -282,5 +282,5 @@ def luminance(colour: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _percent(share: float) -> str:
-    """Return the share as text; never a rounded 100 % for a mask that is not full."""
-    return "all" if share == 1 else f"{min(share * 100, 99.9):.3g} %"
+    """Return the share as text; 100 % only for a mask that is full, not by rounding."""
+    return f"{share * 100 if share == 1 else min(share * 100, 99.9):.3g} %"

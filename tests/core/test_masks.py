@@ -245,7 +245,7 @@ def test_a_mask_that_leaves_little_context_gives_a_warning_with_its_coverage() -
     mask[6, 0] = 1
     assert "61 %" in check(mask)[0]
     mask[:] = 255
-    assert "all of the image" in check(mask)[0]
+    assert "covers 100 % of the image" in check(mask)[0]
 
 
 def test_a_nearly_full_mask_is_not_reported_as_full() -> None:
