@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import partial
 
 from django.core.management.base import OutputWrapper
@@ -50,9 +52,9 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
     failed = 0
     stopped = threading.Event()
     executor, run = executor_for(jobs, at_once, stopped)
-    with executor, tqdm(total=len(jobs), unit="image", leave=False) as bar:
-        futures = {executor.submit(run, job): job for job in jobs}
-        try:
+    try:
+        with tqdm(total=len(jobs), unit="image", leave=False) as bar:
+            futures = {executor.submit(run, job): job for job in jobs}
             for future in as_completed(futures):
                 bar.update()
                 outcome = job_outcome(future)
@@ -62,11 +64,28 @@ def run_all(jobs: list[FileJob], at_once: int, stdout: OutputWrapper, stderr: Ou
                 for report in [] if isinstance(outcome, str) else outcome:
                     bar.write(str(report.out), file=stdout._out)
                 stdout.flush()  # a program that reads the names of a watched folder's results gets each at once
-        except KeyboardInterrupt:
-            stopped.set()
+    finally:
+        stopped.set()  # of use where an interrupt ends the loop
+        with interrupt_afterwards():
             executor.shutdown(cancel_futures=True)
-            raise
     return failed
+
+
+@contextmanager
+def interrupt_afterwards() -> Iterator[None]:
+    """Let Ctrl+C take effect after the block.
+
+    Where it interrupts the end of a pool, CPython 3.11 takes the pool's thread for ended while that runs, and at its
+    exit the process waits forever for children that were not told to end.
+    """
+    interrupts: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: interrupts.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def executor_for(

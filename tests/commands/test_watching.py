@@ -14,6 +14,7 @@ from django.core.management import CommandError
 
 from inpainting.cli.file_job import FileJob
 from inpainting.cli.jobs import build_maker
+from inpainting.cli.run import interrupt_afterwards
 from inpainting.cli.watching import REST_SECONDS, WatchedFolder
 from inpainting.management.commands.inpaint import Command
 from tests.commands.running import inpaint
@@ -82,19 +83,35 @@ def test_the_command_paints_what_arrives_until_it_is_interrupted(folder: Path, t
     arguments = (images, folder / "masks/a_mask.png", "-o", out, "--engine", "quick-fill", "--watch")
     command = [sys.executable, str(ROOT / "manage.py"), "inpaint", *map(str, arguments)]
     environment = {**os.environ, "DREAMLAYER_DATA_DIR": str(tmp_path / "data")}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        assert process.stdout is not None
-        (images / "broken.png").write_bytes(b"no image")
-        for name in ("first.png", "second.png"):
-            shutil.copy(folder / "images/a.png", images / name)
-            assert process.stdout.readline() == f"{out / name}\n", "names a result as soon as it is there"
-        process.send_signal(signal.SIGINT)
-        rest, notes = process.communicate(timeout=60)
-    finally:
-        process.kill()
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            (images / "broken.png").write_bytes(b"no image")
+            for name in ("first.png", "second.png"):
+                shutil.copy(folder / "images/a.png", images / name)
+                assert process.stdout.readline() == f"{out / name}\n", "names a result as soon as it is there"
+            process.send_signal(signal.SIGINT)
+            rest, notes = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 0, notes
     assert (out / "second.png").exists()
     assert not rest
     assert notes.count("broken.png: ") == 1
     assert "Stopped; finished results are kept." in notes
+
+
+def test_an_interrupt_waits_for_the_end_of_a_block() -> None:
+    steps: list[str] = []
+
+    def interrupted() -> None:
+        with interrupt_afterwards():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("after the interrupt")
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert steps == ["after the interrupt"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
