@@ -162,7 +162,7 @@ def test_a_nearly_full_mask_is_painted_with_a_warning() -> None:
     full: Mask = np.full((90, 120), 255, np.uint8)
     request = InpaintRequest(scene().image, full)
     result = done(request, NoiseEngine())[0]
-    assert "all of the image" in planned(request, NoiseEngine()).warnings[0]
+    assert "100 % of the image" in planned(request, NoiseEngine()).warnings[0]
     assert result.coverage == 1
 
 
