@@ -29,7 +29,6 @@ FAILED = 1
 @contextmanager
 def start_problems() -> Iterator[None]:
     """Raise CommandError for faults of the database and of the disk that are met inside the block."""
-    refuse_missing_file()
     try:
         yield
     except (Error, OSError) as error:

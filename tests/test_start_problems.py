@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from dreamlayer_site import start_problems as module
 from dreamlayer_site.server.supervisor import INVALID_SETTINGS
-from dreamlayer_site.start_problems import start_problems
+from dreamlayer_site.start_problems import refuse_missing_file, start_problems
 
 
 @pytest.fixture
@@ -47,7 +47,9 @@ def ends_with() -> CommandError:
 
 
 def test_a_missing_database_is_not_made_anew(path: Path) -> None:
-    error = ends_with()
+    with pytest.raises(CommandError) as raised:
+        refuse_missing_file()
+    error = raised.value
     assert str(error).startswith(f"There is no database {path}.")
     assert error.returncode == INVALID_SETTINGS
     assert not path.exists()

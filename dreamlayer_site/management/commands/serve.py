@@ -30,7 +30,7 @@ from dreamlayer_site.server import supervisor
 from dreamlayer_site.server.bodies import OLD_SECONDS, remove_leftovers
 from dreamlayer_site.server.daphne_server import LimitedServer, ReceivedBodyMiddleware
 from dreamlayer_site.server.static_files import build_static_files
-from dreamlayer_site.start_problems import start_problems
+from dreamlayer_site.start_problems import refuse_missing_file, start_problems
 from inpainting.engines.base import Queue
 from inpainting.garbage import freeze_imports
 from inpainting.generations.retention import SWEEP, due_sweep, sweep_if_due
@@ -70,6 +70,7 @@ class Command(BaseCommand):
             # No other process uses the folder where this one is alone.
             remove_leftovers(older_than_seconds=0 if settings.IS_ALONE else OLD_SECONDS)
             stop_seconds = settings.DRAIN_SECONDS + max(0, options["stop_seconds"] - EXIT_SECONDS)
+            refuse_missing_file()  # before what connects, also to release what runs
             try:
                 self.serve(options["listener_fd"], stop_seconds=stop_seconds, crashed=options["crashed"])
             except BaseException:
