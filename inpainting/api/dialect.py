@@ -225,12 +225,12 @@ def blank_request(
     return InpaintRequest(image, mask, replace(settings, strength=1.0), images), tuple(warnings)
 
 
-def enlarging_request(image: CanonicalImage, upscale: Upscale, upscaler: str | None) -> InpaintRequest:
-    """Return the request to enlarge an image. upscaler: its name; None for the server's choice.
+def enlarging_request(image: CanonicalImage, upscale: Upscale, settings: PaintSettings) -> InpaintRequest:
+    """Return the request to enlarge an image. settings: with the upscaler as model, None for the server's choice.
 
     Raises what `Upscale.checked_size` raises.
     """
-    return upscale_request(image, upscale.checked_size(image, image_limits()), PaintSettings(model=upscaler))
+    return upscale_request(image, upscale.checked_size(image, image_limits()), settings)
 
 
 def build_service_request(

@@ -251,8 +251,8 @@ class Catalog:
         row = self.default() if model is None else self.find_row(model)
         if row is None:
             return None
-        fitting = (net for net in self.adapters if net.kind == Kind.CONTROLNET and net.family == row.family)
-        return next((net.slug for net in fitting if net.control == control), None)
+        compatible = (net for net in self.adapters if net.kind == Kind.CONTROLNET and net.family == row.family)
+        return next((net.slug for net in compatible if net.control == control), None)
 
     def preset_adapters(self, family: str) -> PresetAdapters:
         """Return the first LCM LoRA and the first tiny VAE of that family."""

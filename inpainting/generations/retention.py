@@ -51,7 +51,7 @@ def due_sweep() -> QuerySet[PeriodicJob]:
     return PeriodicJob.due(SWEEP, seconds=SWEEP_EVERY_SECONDS)
 
 
-def sweep_if_due(_count: int = 1) -> bool:
+def sweep_if_due() -> bool:
     """Start a sweep on a thread in the one process that claims it; it is due again until nothing expired is left.
 
     Whether it is this process.

@@ -51,7 +51,7 @@ def recently_deleted(user: Any) -> QuerySet[Generation]:
     return recent.alias(owner_key=F("owner") + 0).filter(owner_key=user.pk).order_by("-deleted_at")
 
 
-def purge_if_due(_count: int = 1) -> bool:
+def purge_if_due() -> bool:
     """Start `purge` on a thread in the one process that claims it. Whether it is this one."""
     if claimed := PeriodicJob.claim(PURGE, seconds=PURGE_SECONDS):
         own_threads.start(PURGE, purge, at_most=1)

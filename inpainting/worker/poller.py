@@ -99,31 +99,23 @@ def release_own() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Work of which the poller counts the rows.
+    """Work beside that of the queues.
 
-    rows: limited where they may be many.
-    start: called with the number of rows, if there are any. It starts the work on other threads where it takes long,
-      and returns whether there was any for this process.
+    rows: those that tell of it, limited where they may be many; each poll looks whether there are any.
+    start: starts it, on another thread where it takes long, and returns whether there was any for this process.
     """
 
     rows: QuerySet[Any, Any]
-    start: Callable[[int], bool]
+    start: Callable[[], bool]
 
 
-Look = Callable[[], Waiting]
-"""Returns one kind of work for each poll, since how much this process may start changes."""
+def start_poller(*others: Waiting, is_woken: Callable[[], bool]) -> None:
+    """Start a thread that polls: a message may be lost, a row is not. is_woken: whether messages reach this process."""
+    options = {"is_woken": is_woken}
+    threading.Thread(target=poll_forever, args=others, kwargs=options, name="poller", daemon=True).start()
 
 
-def start_poller(*looks: Look, is_woken: Callable[[], bool]) -> None:
-    """Start a thread that polls: a message may be lost, a row is not.
-
-    looks: for other work than that of the queues.
-    is_woken: whether messages reach this process.
-    """
-    threading.Thread(target=poll_forever, args=looks, kwargs={"is_woken": is_woken}, name="poller", daemon=True).start()
-
-
-def poll_forever(*looks: Look, is_woken: Callable[[], bool]) -> None:
+def poll_forever(*others: Waiting, is_woken: Callable[[], bool]) -> None:
     never, last_poll, found = threading.Event(), 0.0, True
     while not never.wait(POLL_SECONDS):
         watchdog.end_if_hung()
@@ -132,7 +124,7 @@ def poll_forever(*looks: Look, is_woken: Callable[[], bool]) -> None:
             membership.beat_if_due()
             if found or not is_woken() or now >= last_poll + IDLE_POLL_SECONDS:
                 last_poll = now
-                found = poll(*looks)
+                found = poll(*others)
         except (DatabaseError, InterfaceError):
             logger.warning("The database does not answer; polling again in a moment", exc_info=True)
         finally:
@@ -159,22 +151,22 @@ def abandoned() -> list[QuerySet[Any]]:
     return [model.abandoned(grace_seconds=settings.LEASE_SECONDS * GRACE) for model in queued_models()]
 
 
-def poll(*looks: Look) -> bool:
-    """Requeue work with expired leases, and start what is queued, due webhooks and the work of `looks`; nothing while
-    this process stops. Returns whether there was any."""
-    return not watchdog.draining.is_set() and start_waiting_work(*looks)
+def poll(*others: Waiting) -> bool:
+    """Requeue work with expired leases, and start what is queued, due webhooks and the other work; nothing while this
+    process stops. Returns whether there was any."""
+    return not watchdog.draining.is_set() and start_waiting_work(*others)
 
 
-def start_waiting_work(*looks: Look) -> bool:
+def start_waiting_work(*others: Waiting) -> bool:
     """Start all that `poll` does on threads of this process: no message is needed. One query where nothing waits."""
     idle = {queue: idle for queue in Queue if (idle := count_idle(queue))}
-    waiting = [Waiting(startable_in(queue)[:most], partial(start_queued, queue)) for queue, most in idle.items()]
+    waiting = [*others, *(Waiting(rows[:1], return_abandoned) for rows in abandoned())]
     if HOOKS in settings.QUEUES:
         waiting.append(Waiting(WebhookDelivery.due().order_by()[:1], start_webhooks))
-    waiting += [Waiting(rows[:1], lambda _count: return_abandoned()) for rows in abandoned()]
-    waiting += [look() for look in looks]
-    counts = count_each([work.rows for work in waiting])
-    started = [work.start(count) for work, count in zip(waiting, counts, strict=True) if count]
+    queued = [startable_in(queue)[:most] for queue, most in idle.items()]
+    counts = count_each([*queued, *(work.rows for work in waiting)])
+    started = [start_queued(queue, count) for queue, count in zip(idle, counts, strict=False) if count]
+    started += [work.start() for work, count in zip(waiting, counts[len(idle) :], strict=True) if count]
     return any(started)
 
 
@@ -186,6 +178,6 @@ def start_queued(queue: Queue, count: int) -> bool:
     return count > 0
 
 
-def start_webhooks(_count: int) -> bool:
+def start_webhooks() -> bool:
     own_threads.start(HOOKS, deliver_due, at_most=WEBHOOK_WORKERS)
     return True

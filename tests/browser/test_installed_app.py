@@ -3,6 +3,7 @@ connection."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from tests.browser.conftest import sign_up
 from tests.browser.editor_page import is_red, open_photo, paint_line
 
 pytestmark = pytest.mark.browser
+Send = Callable[[Page, Path], None]
 
 
 def share(page: Page, photo_file: Path) -> None:
@@ -31,20 +33,6 @@ def share(page: Page, photo_file: Path) -> None:
     page.locator("#shared").evaluate("(input) => input.form.submit()")
 
 
-def test_a_shared_photo_opens_in_the_editor(page: Page, photo_file: Path) -> None:
-    share(page, photo_file)
-    expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
-    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
-
-
-def test_a_shared_photo_opens_after_signing_up(visitor: Page, photo_file: Path) -> None:
-    visitor.goto("/")
-    share(visitor, photo_file)
-    expect(visitor.locator("#pending-photo")).to_contain_text(photo_file.name)
-    sign_up(visitor)
-    expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)
-
-
 def send_without_service_worker(page: Page, photo_file: Path) -> None:
     """Share a photo as `share` does, and choose it again where a page asks for it."""
     page.evaluate(
@@ -58,15 +46,20 @@ def send_without_service_worker(page: Page, photo_file: Path) -> None:
     page.get_by_label("Choose a photo").set_input_files(photo_file)
 
 
-def test_a_photo_that_no_service_worker_received_is_chosen_again(page: Page, photo_file: Path) -> None:
-    send_without_service_worker(page, photo_file)
+by_both_ways = pytest.mark.parametrize("send", [share, send_without_service_worker])
+
+
+@by_both_ways
+def test_a_shared_photo_opens_in_the_editor(page: Page, photo_file: Path, send: Send) -> None:
+    send(page, photo_file)
     expect(page.locator("#editor")).to_have_attribute("data-state", "editing")
     expect(page.locator("#photo-name")).to_have_text(photo_file.name)
 
 
-def test_a_visitor_who_chose_it_again_signs_up_before_it_opens(visitor: Page, photo_file: Path) -> None:
+@by_both_ways
+def test_a_shared_photo_opens_after_signing_up(visitor: Page, photo_file: Path, send: Send) -> None:
     visitor.goto("/")
-    send_without_service_worker(visitor, photo_file)
+    send(visitor, photo_file)
     expect(visitor.locator("#pending-photo")).to_contain_text(photo_file.name)
     sign_up(visitor)
     expect(visitor.locator("#photo-name")).to_have_text(photo_file.name)

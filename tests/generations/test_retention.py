@@ -139,18 +139,18 @@ def poll_three_times(monkeypatch: pytest.MonkeyPatch, before_each: Callable[[], 
     polls: list[object] = []
     poll = poller.poll
 
-    def counted(*looks: poller.Look) -> bool:
+    def counted(*others: poller.Waiting) -> bool:
         if len(polls) == 3:
             raise StopPolling
         polls.append(before_each())
-        return poll(*looks)
+        return poll(*others)
 
     PeriodicJob.add(retention.SWEEP)
     monkeypatch.setattr(poller, "poll", counted)
     monkeypatch.setattr(poller, "POLL_SECONDS", 0.001)
     monkeypatch.setattr(poller, "close_old_connections", lambda: None)
     with pytest.raises(StopPolling):
-        poller.poll_forever(lambda: poller.Waiting(retention.due_sweep(), retention.sweep_if_due), is_woken=bool)
+        poller.poll_forever(poller.Waiting(retention.due_sweep(), retention.sweep_if_due), is_woken=bool)
 
 
 def test_a_deletion_that_hangs_does_not_delay_polling(db: None, monkeypatch: pytest.MonkeyPatch) -> None:

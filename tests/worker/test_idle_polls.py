@@ -31,11 +31,11 @@ class StopPolling(BaseException):
 def test_an_idle_poll_is_one_query(db: None, settings: Any) -> None:
     settings.QUEUES = ["cpu", "gpu", "hooks"]
     assert PeriodicJob.claim(SWEEP, seconds=60)
-    looks = [lambda: Waiting(hidden_too_long()[:1], purge_if_due), lambda: Waiting(due_sweep(), sweep_if_due)]
+    others = [Waiting(hidden_too_long()[:1], purge_if_due), Waiting(due_sweep(), sweep_if_due)]
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        assert not poller.poll(*looks)
+        assert not poller.poll(*others)
     assert len(queries) == 1
 
 
@@ -59,7 +59,7 @@ def test_how_often_a_process_polls_in_20_seconds(
         if clock[0] > 20:
             raise StopPolling
 
-    def poll(*looks: poller.Look) -> bool:
+    def poll(*others: poller.Waiting) -> bool:
         counted.append(clock[0])
         return finds
 

@@ -87,7 +87,7 @@ def test_of_separate_workers_the_gpu_worker_loads_it(
     calls: list[bool] = []
     settings.QUEUES, settings.IS_ALONE = queues, False
     monkeypatch.setattr(serve, "start_workers", lambda queue, count: None)
-    monkeypatch.setattr(serve, "start_poller", lambda *looks, is_woken: None)
+    monkeypatch.setattr(serve, "start_poller", lambda *others, is_woken: None)
     monkeypatch.setattr(serve, "start_warming_up", lambda: calls.append(True))
     serve.start_working()
     assert bool(calls) is warms
@@ -100,7 +100,7 @@ def test_a_worker_process_loads_the_machine_code_of_quick_fill(
     calls: list[bool] = []
     settings.QUEUES, settings.IS_ALONE, settings.ROLE = ["cpu"], False, role
     monkeypatch.setattr(serve, "start_workers", lambda queue, count: None)
-    monkeypatch.setattr(serve, "start_poller", lambda *looks, is_woken: None)
+    monkeypatch.setattr(serve, "start_poller", lambda *others, is_woken: None)
     monkeypatch.setattr(serve, "start_compiling", lambda: calls.append(True))
     serve.start_working()
     assert bool(calls) is compiles

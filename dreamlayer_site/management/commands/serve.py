@@ -139,11 +139,7 @@ def start_working(crashed: Sequence[int] = ()) -> int:
     membership.join({queue: worker_count(queue) for queue in Queue})
     waiting = recover(crashed, is_alone=settings.IS_ALONE and connection.vendor == "sqlite")
     PeriodicJob.add(SWEEP)  # the poller looks for its row
-    start_poller(
-        lambda: Waiting(hidden_too_long()[:1], purge_if_due),
-        lambda: Waiting(due_sweep(), sweep_if_due),
-        is_woken=is_woken,
-    )
+    start_poller(Waiting(hidden_too_long()[:1], purge_if_due), Waiting(due_sweep(), sweep_if_due), is_woken=is_woken)
     if settings.ROLE == "worker" and Queue.CPU in settings.QUEUES:
         start_compiling()  # containers keep no machine code; elsewhere make leaves it, and an idle site needs less
     if Queue.GPU in settings.QUEUES:

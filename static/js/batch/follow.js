@@ -1,4 +1,4 @@
-// The page of one batch: follows its items to their end, also in the title, and tells of it; cancels and retries.
+// The page of one batch: follows its items to their end, shows the progress in the title and notifies of the end; cancels and retries.
 
 import { byId } from "dom"
 import { ApiError, get, post } from "api"

@@ -13,7 +13,7 @@ from inpainting.api.images import read_field
 from inpainting.catalog.lookup import Catalog, first_found
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.request import InpaintRequest
+from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.resizing import middle
 from inpainting.core.upscaling import Upscale
 from inpainting.engines.upscaling import UPSCALE, find_upscaler
@@ -29,7 +29,7 @@ def read_extras(request: Request) -> tuple[InpaintRequest, Submission]:
     if body.resize_mode == 1:
         image, upscale = covering(image, body)
     name = first_found(body.upscaler_1, lambda each: find_upscaler(each, catalog))
-    return enlarging_request(image, upscale, name), Submission(
+    return enlarging_request(image, upscale, PaintSettings(model=name)), Submission(
         engine=UPSCALE.name,
         warnings=decoded.warnings,
         sent_fields=tuple({"upscaler_1"} & body.model_fields_set),

@@ -30,6 +30,7 @@ from inpainting.api.dialect import (
     MAX_IGNORED_FIELDS,
     build_scaled_request,
     build_service_request,
+    enlarging_request,
     origin_of,
     shown_name,
 )
@@ -43,7 +44,6 @@ from inpainting.core.codecs.formats import PNG
 from inpainting.core.errors import EngineFailed, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.inputs import upscale_request
 from inpainting.core.outpainting import Outpaint
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.settings_table import DEFAULT_STRENGTH
@@ -99,8 +99,8 @@ def read_request(
         if fitted != size and sent.get("fit") != "bounds":
             ignored.append("fit" if "fit" in sent else "width" if fitted.width != size.width else "height")
         if is_larger:
-            enlarged = Upscale(width=fitted.width, height=fitted.height).checked_size(image.image, image_limits())
-            inpaint_request, notes = upscale_request(image.image, enlarged, paint_settings), ()
+            larger = Upscale(width=fitted.width, height=fitted.height)
+            inpaint_request, notes = enlarging_request(image.image, larger, paint_settings), ()
         else:
             inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
     for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, RequestForm)}

@@ -162,7 +162,7 @@ def read_enlargement(request: Request) -> tuple[InpaintRequest, Submission]:
     fields = PluginFields.read(sent)
     image = read_field("image", fields.image, request)
     upscaler = chosen_for(request, ENLARGE, catalog)
-    return enlarging_request(image.image, Upscale(scale=fields.scale), upscaler), Submission(
+    return enlarging_request(image.image, Upscale(scale=fields.scale), PaintSettings(model=upscaler)), Submission(
         engine=UPSCALE.name,
         warnings=image.warnings,
         ignored_fields=shown_names(name for name in sent if name not in ("name", "image", "scale")),

@@ -34,7 +34,7 @@ def read_request(tool: str, sent: Mapping[str, Any], request: Request) -> tuple[
     catalog, marks = Catalog(), selection_of(sent)
     if tool == "upscale":
         image = read_field("image", sent["image"], request)
-        enlarged = enlarging_request(image.image, upscale_from(sent), sent.get("model"))
+        enlarged = enlarging_request(image.image, upscale_from(sent), PaintSettings(model=sent.get("model")))
         return enlarged, Submission(engine=UPSCALE.name, warnings=image.warnings, catalog=catalog)
     choices: list[str] = []
     settings = settings_of(sent, catalog, is_selected=bool(marks.hints), warnings=choices)

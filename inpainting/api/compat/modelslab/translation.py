@@ -242,7 +242,8 @@ class FormTranslation:
         if source is None:
             return self.text_request(settings, references)
         if isinstance(self.form, SuperResolutionForm):
-            enlarged = enlarging_request(source.image, Upscale(scale=self.form.scale), settings.model)
+            upscaler = PaintSettings(model=settings.model)
+            enlarged = enlarging_request(source.image, Upscale(scale=self.form.scale), upscaler)
             return enlarged, tuple(source.warnings)
         if isinstance(self.form, BackgroundForm):
             return without_background(self.form, source, settings, self.request)
