@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.core.files import File
 from django.db import transaction
+from pydantic_core import to_json
 
 from inpainting.accounting.limits import check_upload, lock_owner
 from inpainting.core.codecs import inspect_image
@@ -84,10 +84,10 @@ def check_document(document: Mapping[str, Any]) -> str:
     require(is_place, sentence("document: cursor must be a number of entries."))
     require(document.get("step") in STEPS, sentence("document: step must be one of {steps}.", steps=", ".join(STEPS)))
     require(isinstance(document.get("settings"), dict), sentence("document: settings must be an object."))
-    try:
-        return json.dumps(document, allow_nan=False, separators=(",", ":"))
-    except ValueError as error:  # 1e999 is read as infinity
-        raise InvalidRequest(sentence("document: its numbers must be finite."), field="document") from error
+    text = to_json(document)  # `json.dumps` takes seven times as long, during which no other thread runs.
+    is_finite = text == to_json(document, inf_nan_mode="null")  # 1e999 is read as infinity
+    require(is_finite, sentence("document: its numbers must be finite."))
+    return text.decode()
 
 
 def replace_document(draft: Draft, text: str, named: Collection[DraftImage]) -> None:

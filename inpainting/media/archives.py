@@ -7,7 +7,6 @@ same members, so that an interrupted download can be resumed.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 import unicodedata
@@ -179,27 +178,28 @@ def chunks_of(image: File) -> Iterator[bytes]:
 
 
 class UnsentBytes:
-    """The file that a ZipFile writes to, of which only the unsent end is kept.
+    """The file that a ZipFile writes to, of which only what is not sent yet is kept: the chunks themselves, no copies.
 
-    At the end of an entry ZipFile seeks back and writes its header again. What has been sent is not written again: the
-    header of an ImageInfo has not changed.
+    At the end of an entry ZipFile seeks back and writes its header again, which is dropped: the header of an ImageInfo
+    has not changed.
     """
 
     def __init__(self) -> None:
-        self._unsent = io.BytesIO()
-        self._sent_bytes = 0
-        self._is_sent = False
+        self._unsent: list[bytes] = []
+        self._end = 0
+        self._is_repeating = False
 
     def write(self, data: bytes) -> int:
-        return len(data) if self._is_sent else self._unsent.write(data)
+        if not self._is_repeating:
+            self._unsent.append(data)
+            self._end += len(data)
+        return len(data)
 
     def tell(self) -> int:
-        return self._sent_bytes + self._unsent.tell()
+        return self._end
 
     def seek(self, offset: int) -> int:
-        self._is_sent = offset < self._sent_bytes
-        if not self._is_sent:
-            self._unsent.seek(offset - self._sent_bytes)
+        self._is_repeating = offset < self._end
         return offset
 
     def flush(self) -> None:
@@ -210,9 +210,8 @@ class UnsentBytes:
 
     def take_bytes(self) -> bytes:
         """Return what was written since the last call."""
-        data = self._unsent.getvalue()
-        self._sent_bytes += len(data)
-        self._unsent = io.BytesIO()
+        data = b"".join(self._unsent)
+        self._unsent.clear()
         return data
 
 
