@@ -235,9 +235,10 @@ def write(family: str, whole: Path, folder: Path) -> Split:
     return split
 
 
-def added(family: str, origin: Path, *parts: Path) -> InferenceModel:
-    """Add a model, named mine, from a file and those of its other components."""
+def added(family: str, origin: Path, *parts: Path, config: Path | None = None) -> InferenceModel:
+    """Add a model, named mine, from a file and those of its other components, or a folder that has them."""
     options = [f"--family={family}", f"--from={origin}", *(f"--part={part}" for part in parts)]
+    options += [f"--config={config}"] if config else []
     call_command("add_model", "mine", *options, stdout=StringIO())
     return InferenceModel.objects.get(slug="mine")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import gguf
 import pytest
@@ -14,6 +13,7 @@ from diffusers import FluxTransformer2DModel
 from diffusers.loaders import single_file_model, single_file_utils
 from safetensors.torch import save_file
 
+from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.families.flux import transformer as flux_transformer
 from inpainting.families.flux.lora_names import original_name
 from tests.support import tiny_models
@@ -34,14 +34,8 @@ def allow_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flux_transformer, "WIDTH", WIDTH)
 
 
-def pipeline(scratch: Path, *, guidance: bool = True) -> Any:
-    """A tiny pipeline whose transformer has heads of the published width."""
-    made = tiny_models.flux_fill(scratch)
-    made.register_modules(transformer=transformer(guidance=guidance))
-    return made
-
-
-def transformer(*, channels: int = 384, guidance: bool = True) -> torch.nn.Module:
+def transformer(channels: int, *, guidance: bool = True) -> torch.nn.Module:
+    """A tiny transformer that has heads of the published width."""
     torch.manual_seed(1)
     return FluxTransformer2DModel(
         in_channels=channels,
@@ -56,10 +50,13 @@ def transformer(*, channels: int = 384, guidance: bool = True) -> torch.nn.Modul
     ).eval()
 
 
-def saved(folder: Path, *, guidance: bool = True) -> Path:
-    """Save a pipeline in diffusers' layout. Return its folder."""
+def saved(folder: Path, family: str = "flux-fill", *, guidance: bool = True) -> Path:
+    """Save a pipeline of a family of FLUX.1 in diffusers' layout. Return its folder."""
     with TemporaryDirectory() as scratch:
-        pipeline(Path(scratch), guidance=guidance).save_pretrained(folder)
+        made = tiny_models.BUILDERS[family](Path(scratch))
+        channels = diffusers_layout(family).file_channels
+        made.register_modules(transformer=transformer(channels, guidance=guidance))
+        made.save_pretrained(folder)
     return folder
 
 

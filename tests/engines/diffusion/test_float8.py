@@ -20,16 +20,18 @@ from inpainting.engines.diffusion.serving.model_loading import load, weights_byt
 from inpainting.networks.device import compilation
 from inpainting.networks.device.float8 import Float8Linear, holds_float8, keep_float8
 from inpainting.networks.device.hardware import Hardware, Offload
+from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.compiling import Backend, stepped
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step
 from tests.engines.diffusion.plain_flow import request
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
 from tests.support import split_files, tiny_delta_loras, tiny_loras, tiny_models
 from tests.support.matrix import each_value_once
-from tests.support.split_files import SPLITS, Split, added_files, save
+from tests.support.split_files import SPLITS, Split, added, added_files, save
 
 pytestmark = pytest.mark.django_db
 HALF = Hardware(torch.device("cpu"), torch.bfloat16)
+FLUX_1 = ("flux-dev", "flux-fill", "flux-kontext")
 KINDS = ("e4m3fn", "e5m2", "scaled", "scaled by rows")
 
 
@@ -39,6 +41,12 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> A
 
     def write(family: str, kind: str) -> ModelSpec:
         settings.MODELS_DIR = tmp_path / "models"
+        if family in FLUX_1:
+            flux_files.allow_tiny(monkeypatch)
+            made = flux_files.saved(tmp_path / "whole", family)
+            path = flux_files.save_file_of(made, tmp_path / f"{family}.safetensors")
+            save(path, in_fp8(load_file(path), "_blocks.", kind))
+            return added(family, path, config=made).spec
         whole, folder = tiny_models.saved(tmp_path / "whole", family).path, tmp_path / "comfyui"
         assert whole is not None
         split_files.publish(family, whole, monkeypatch)
@@ -76,7 +84,7 @@ def requested(**changes: Any) -> Any:
     return request(strength=0.8, guidance_scale=3.0, **changes)
 
 
-@pytest.mark.parametrize(("family", "kind"), each_value_once(list(SPLITS), list(KINDS)))
+@pytest.mark.parametrize(("family", "kind"), each_value_once([*SPLITS, *FLUX_1], list(KINDS)))
 def test_it_paints_bit_for_bit_as_in_16_bits(
     written: Any, family: str, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,7 +98,7 @@ def test_it_paints_bit_for_bit_as_in_16_bits(
         assert torch.equal(denoised(small, requested()), denoised(whole, requested()))
 
 
-@pytest.mark.parametrize("family", SPLITS)
+@pytest.mark.parametrize("family", [*SPLITS, *FLUX_1])
 def test_every_matrix_of_the_blocks_takes_one_byte_a_number_as_predicted(
     written: Any, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,7 +17,6 @@ from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import FluxDevContract, assert_equal
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.plain_flow import request
-from tests.support import tiny_models
 
 pytestmark = pytest.mark.django_db
 
@@ -30,10 +29,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path) -> None
 
 def saved(folder: Path, *, guidance: bool = True) -> Path:
     """The whole model in diffusers' layout."""
-    made = tiny_models.flux_dev(folder / "scratch")
-    made.register_modules(transformer=flux_files.transformer(channels=64, guidance=guidance))
-    made.save_pretrained(folder / "whole")
-    return folder / "whole"
+    return flux_files.saved(folder / "whole", "flux-dev", guidance=guidance)
 
 
 def added(path: Path, *options: str) -> InferenceModel:

@@ -16,7 +16,6 @@ from inpainting.models import InferenceModel
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import request
 from tests.engines.diffusion.pipelines import CPU, denoised
-from tests.support import tiny_models
 
 pytestmark = pytest.mark.django_db
 
@@ -26,10 +25,7 @@ def kontext(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> P
     """The whole model in diffusers' layout."""
     settings.MODELS_DIR = tmp_path / "models"
     flux_files.allow_tiny(monkeypatch)
-    made = tiny_models.flux_kontext(tmp_path / "scratch")
-    made.register_modules(transformer=flux_files.transformer(channels=64))
-    made.save_pretrained(tmp_path / "whole")
-    return tmp_path / "whole"
+    return flux_files.saved(tmp_path / "whole", "flux-kontext")
 
 
 def add(path: Path, family: str, *options: str) -> None:

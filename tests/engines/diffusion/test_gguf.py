@@ -1,4 +1,4 @@
-"""FLUX.1 Fill's transformer in a GGUF file: it stays quantised in memory, and paints as diffusers' reading of it."""
+"""FLUX.1's transformer in a GGUF file: it stays quantised in memory, and paints as diffusers' reading of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from diffusers import FluxFillPipeline, FluxTransformer2DModel, GGUFQuantizationConfig
 from django.core.management import call_command
+from safetensors.torch import load_file
 
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
@@ -23,7 +24,8 @@ from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised
 from tests.engines.diffusion.serving.devices import give_the_cpu_one_name
-from tests.support import tiny_loras
+from tests.support import split_files, tiny_loras
+from tests.support.gguf_files import gguf_file
 
 pytestmark = pytest.mark.django_db
 
@@ -64,6 +66,22 @@ def test_it_paints_as_diffusers_reading_of_the_same_file(whole: Path, tmp_path: 
     )
     model.pipeline.register_modules(**reference.components)
     assert_equal(latents, diffusers_result(model, requested, scheduler=reference.scheduler))
+
+
+@pytest.mark.parametrize("family", ["flux-dev", "flux-kontext"])
+def test_those_of_other_models_of_flux_1_equal_their_numbers(tmp_path: Path, family: str) -> None:
+    whole = flux_files.saved(tmp_path / "whole", family)
+    path = flux_files.save_file_of(whole, tmp_path / f"{family}.safetensors")
+    split_files.save(path, gguf_file(load_file(path), path.with_suffix(".gguf"), "Q8_0"))
+    painted = []
+    for origin in (path.with_suffix(".gguf"), path):
+        row = split_files.added(family, origin, config=whole)
+        model: Any = load(row.spec, CPU)
+        assert not model.notes
+        assert quantization.is_quantized(model.transformer) == (origin.suffix == ".gguf")
+        painted.append(denoised(model, request(strength=0.8)))
+        row.delete()
+    torch.testing.assert_close(*painted, rtol=1e-2, atol=2e-3)  # diffusers' scales are of 16 bits
 
 
 def test_its_weights_stay_quantised_in_memory(whole: Path, tmp_path: Path) -> None:
