@@ -22,8 +22,9 @@ class Float8Linear(Linear):  # type: ignore[misc]  # torch declares no type
         Module.__init__(self)
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.number_type, self.compute_dtype = numbers.dtype, layer.weight.dtype
-        # Of bytes: the dtype of a network is that of its first floating-point parameter.
-        self.weight = Parameter(numbers.view(torch.uint8), requires_grad=False)
+        # Of integers: the dtype of a network is that of its first floating-point parameter. Of this kind: the T5 of
+        # transformers converts what it computes to the dtype of its weights, unless that is int8.
+        self.weight = Parameter(numbers.view(torch.int8), requires_grad=False)
         self.bias = layer.bias
         self.register_buffer("scale", scale, persistent=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -50,6 +51,8 @@ NETWORKS = ("unet", "transformer")
 """Components that are quantised: the others are small, or their errors show in every step."""
 
 
+EMBEDDING = re.compile(r"(embed_tokens|shared|(token|position)_embedding|relative_attention_bias)\.weight\Z")
+"""The matrices of text encoders that are of no linear layer."""
 STORED_AS = {name: block_bytes / block for name, block, block_bytes in TYPES.values() if block > 1}
 """Bytes of a number of a quantised type of GGUF, which stays as it is in memory."""
 
@@ -207,13 +210,14 @@ def predicted_bytes(
 ) -> int:
     """Bytes that the tensors of a file's header take in memory, of `item_size` bytes a number unless quantised.
 
-    keeps_float8: whether matrices in fp8 stay so.
+    keeps_float8: whether matrices in fp8 stay so, but for those of embeddings.
     """
     matrix_item = QUANTIZATIONS[quantization].number_bytes if quantization else item_size
     count = 0.0
-    for tensor in tensors.values():
-        usual = matrix_item if len(tensor["shape"]) == 2 else item_size
-        if keeps_float8 and len(tensor["shape"]) == 2 and tensor["dtype"] in FLOAT8:
+    for name, tensor in tensors.items():
+        is_matrix = len(tensor["shape"]) == 2
+        usual = matrix_item if is_matrix else item_size
+        if keeps_float8 and is_matrix and tensor["dtype"] in FLOAT8 and not EMBEDDING.search(name):
             usual = 1
         count += math.prod(tensor["shape"]) * STORED_AS.get(tensor["dtype"], usual)
     return int(count)

@@ -1,4 +1,4 @@
-"""Transformers in fp8 stay so in memory, and paint bit for bit what their numbers paint in 16 or 32 bits."""
+"""Transformers and text encoders in fp8 stay so in memory, and give bit for bit what their numbers in 16 bits give."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ KINDS = ("e4m3fn", "e5m2", "scaled", "scaled by rows")
 
 @pytest.fixture
 def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Any:
-    """Write the files of a family, with the transformer in a kind of fp8. Returns the model."""
+    """Write the files of a family, with a component in a kind of fp8. Returns the model."""
 
-    def write(family: str, kind: str) -> ModelSpec:
+    def write(family: str, kind: str, component: str = "transformer") -> ModelSpec:
         settings.MODELS_DIR = tmp_path / "models"
         if family in FLUX_1:
             flux_files.allow_tiny(monkeypatch)
@@ -51,9 +51,9 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> A
         assert whole is not None
         split_files.publish(family, whole, monkeypatch)
         split: Split = split_files.write(family, whole, folder)
-        path = split.path(folder, "transformer")
-        tensors = load_file(path)
-        save(path, in_fp8(tensors, split.transformer_block, kind))
+        path = split.path(folder, component)
+        block = split.transformer_block if component == "transformer" else split.block
+        save(path, in_fp8(load_file(path), block, kind))
         return added_files(family, split, folder).spec
 
     return write
@@ -115,6 +115,24 @@ def test_every_matrix_of_the_blocks_takes_one_byte_a_number_as_predicted(
     assert predicted < weights_bytes(spec, torch.bfloat16, "int8") * 1.2
 
 
+@pytest.mark.parametrize(("family", "kind"), each_value_once(list(SPLITS), list(KINDS)))
+def test_a_text_encoder_reads_bit_for_bit_as_in_16_bits(
+    written: Any, family: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = written(family, kind, "text_encoder")
+    for hardware in (CPU, HALF):
+        small: Any = load(spec, hardware)
+        whole: Any = in_whole(spec, hardware, monkeypatch)
+        block = SPLITS[family].block
+        layers = [layer for name, layer in small.pipeline.text_encoder.named_modules() if block in f"{name}."]
+        assert all(isinstance(layer, Float8Linear) for layer in layers if isinstance(layer, torch.nn.Linear))
+        assert holds_float8(small.pipeline.text_encoder)
+        assert small.pipeline.text_encoder.dtype == hardware.dtype
+        assert torch.equal(denoised(small, requested()), denoised(whole, requested()))
+        assert small.byte_count < whole.byte_count
+        assert abs(weights_bytes(spec, hardware.dtype) - small.byte_count) < 0.03 * small.byte_count
+
+
 @pytest.mark.parametrize("kind", ["plain", "dora"])
 def test_a_lora_changes_it_as_it_changes_16_bits(
     written: Any, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -139,10 +157,13 @@ def test_a_lora_changes_it_as_it_changes_16_bits(
     assert (small != without).any()
 
 
+@pytest.mark.parametrize("component", ["transformer", "text_encoder"])
 @pytest.mark.parametrize("offload", [Offload.COMPONENTS, Offload.LAYERS])
-def test_it_paints_the_same_in_parts(written: Any, offload: Offload, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_paints_the_same_in_parts(
+    written: Any, offload: Offload, component: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     give_the_cpu_one_name(monkeypatch)
-    spec = written("z-image", "scaled by rows")
+    spec = written("z-image", "scaled by rows", component)
     model, expected = load(spec, CPU, offload), denoised(load(spec, CPU), requested())
     assert torch.equal(denoised(model, requested()), expected)
     model.leave_device()

@@ -150,8 +150,10 @@ def test_fp8_of_a_text_encoder_is_read_with_its_scales(whole: Path, comfyui: Pat
     assert not model.notes
     encoder, expected = model.pipeline.text_encoder_2, T5EncoderModel.from_pretrained(whole / "text_encoder_2")
     assert encoder.dtype == torch.float32
+    assert holds_float8(encoder)
+    weights = dense_weights(encoder)
     for name, tensor in expected.state_dict().items():
-        torch.testing.assert_close(encoder.state_dict()[name], tensor, rtol=0.07, atol=2e-3)
+        torch.testing.assert_close(weights[name], tensor, rtol=0.07, atol=2e-3)
 
 
 @pytest.mark.parametrize("is_scaled", [False, True])

@@ -40,11 +40,13 @@ from inpainting.engines.diffusion.serving.ignored_weights import (
     tensor_notes,
 )
 from inpainting.engines.diffusion.serving.part_files import (
+    float8_text_file,
     foreign_file_in,
     missing_weights,
     read_foreign,
     read_tensors,
     row_scales,
+    text_scales,
 )
 from inpainting.families.declaration import ModelFamily
 from inpainting.families.layouts import DiffusersLayout
@@ -74,12 +76,13 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: 
     family = families.get(spec.family)
     try:
         headers = {path: read_weights_header(path) for path in weight_files(spec.path, family)}
+        kept = [] if quantization else [component_file_in(spec.path / name, spec.family) for name in NETWORKS]
+        kept += [float8_text_file(spec.path / name) for name in text_encoders(family)]
     except (OSError, ModelRefused):
         return 0
     if spec.kind is Kind.CHECKPOINT and spec.path.is_file() and isinstance(family.layout, DiffusersLayout):
         # Averaged weights, for example, are not loaded.
         headers = {Path(part): tensors for part, tensors in checkpoint_parts(headers[spec.path], family.layout).items()}
-    kept = [] if quantization else [component_file_in(spec.path / name, spec.family) for name in NETWORKS]
     return sum(
         predicted_bytes(
             tensors,
@@ -89,6 +92,12 @@ def weights_bytes(spec: ModelSpec | LoraSpec, dtype: torch.dtype, quantization: 
         )
         for path, tensors in headers.items()
     )
+
+
+def text_encoders(family: ModelFamily) -> list[str]:
+    """The components that transformers loads the weights of."""
+    components = component_classes(family)
+    return [name for name, class_ in components.items() if issubclass(class_, transformers.PreTrainedModel)]
 
 
 def checkpoint_parts(header: Mapping[str, Any], layout: DiffusersLayout) -> dict[str, dict[str, Any]]:
@@ -195,7 +204,7 @@ def read_folder(
 ) -> tuple[Any, list[str]]:
     """Read a pipeline in diffusers' layout, one folder for each component. Also returns notes about ignored parts.
 
-    keeps_float8: whether a transformer whose file is in fp8 stays so in memory.
+    keeps_float8: whether a transformer whose file is in fp8 stays so in memory, as a text encoder always does.
     """
     parts = dict(family.pipeline_arguments)
     notes = list(configuration_notes(folder, component_classes(family), diffusers_layout(family.name)))
@@ -206,22 +215,24 @@ def read_folder(
             parts[name], ignored = read_component(component_class, original, dtype, keeps_float8=keeps_float8)
             notes += tensor_notes(name, ignored)
             continue
+        is_text = name in text_encoders(family)
         if (foreign := foreign_file_in(folder / name, component_class)) is not None:
             part, loading_info = read_foreign(component_class, foreign, dtype)
         else:
-            is_transformers = issubclass(component_class, transformers.PreTrainedModel)
             part, loading_info = serialize(component_class.from_pretrained)(
                 folder / name,
                 variant=variant_in(folder / name),
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
-                **{"dtype" if is_transformers else "torch_dtype": dtype},
+                **{"dtype" if is_text else "torch_dtype": dtype},
             )
         # transformers fills missing weights with random numbers.
         if loading_info["missing_keys"]:
             raise ValueError(missing_weights(folder / name))
         notes += tensor_notes(name, [key for key in loading_info["unexpected_keys"] if not is_extra(key)])
+        if is_text and (small := float8_text_file(folder / name)) is not None:
+            keep_float8(part, text_scales(small, part))
         parts[name] = part.eval()
     pipeline = serialize(pipeline_class.from_pretrained)(folder, use_safetensors=True, local_files_only=True, **parts)
     return pipeline, [*notes, *scheduler_notes(folder, pipeline.scheduler.config)]

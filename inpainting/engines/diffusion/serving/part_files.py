@@ -33,6 +33,8 @@ PROJECTION = "text_projection.weight"
 UNPROJECTED = frozenset({768})
 """Widths of CLIPs that are published without their last layer, which changes nothing then: CLIP-L in the files for
 ComfyUI (github.com/Stability-AI/sd3.5, `other_impls.py`)."""
+TEXT_PREFIX = re.compile(r"\A((model|language_model|text_model)\.)+")
+"""Before the names of a text encoder's layers, where files and the classes of transformers differ."""
 INSIDE = re.compile(r"\A(encoder\.(?=quant_conv\.)|decoder\.(?=post_quant_conv\.))")
 VAE_LAYER = re.compile(
     r"(encoder|decoder)\.(conv_in|conv_out|norm_out|mid\.(block_[12]|attn_1)|(down|up)\.\d\.(block|attn)\.\d"
@@ -134,6 +136,20 @@ def row_scales(path: Path, header: Mapping[str, Any]) -> dict[str, torch.Tensor]
             scale = scale if tensor["dtype"] in FLOAT8 else torch.tensor(torch.nan)
             found[name] = scale.reshape(-1, *[1] * len(sides)).expand(rows, *[1] * len(sides)).clone()
     return found
+
+
+def float8_text_file(folder: Path) -> Path | None:
+    """The file of a text encoder if it is the only one in its folder and in fp8, which stays so in memory."""
+    files = list(folder.glob(f"*{WEIGHTS}"))
+    has_float8 = len(files) == 1 and any(tensor["dtype"] in FLOAT8 for tensor in read_header(files[0]).values())
+    return files[0] if has_float8 else None
+
+
+def text_scales(path: Path, encoder: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """What `row_scales` returns, by the names of an encoder's weights that was read from the file."""
+    scales = {TEXT_PREFIX.sub("", name): scale for name, scale in row_scales(path, read_header(path)).items()}
+    names = {name: TEXT_PREFIX.sub("", name) for name, _ in encoder.named_parameters()}
+    return {name: scales[stored] for name, stored in names.items() if stored in scales}
 
 
 def missing_weights(path: Path) -> str:
