@@ -14,12 +14,13 @@ from diffusers import FirstBlockCacheConfig
 from inpainting import families
 from inpainting.catalog.inspection.lora_files import detect_family
 from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.specs import LoraSpec, ModelSpec
+from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec
 from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import first_block_cache
 from inpainting.engines.diffusion.latent_model import LatentModel
+from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -108,6 +109,22 @@ class FlowContract(FamilyContract):
         assert_equal(state.latents, expected)
         if threshold == 100.0:
             assert not torch.allclose(state.latents, denoised(model, requested), atol=1e-3)
+
+    def test_another_vae_encodes_and_decodes_as_in_the_reference_pipeline(
+        self, tmp_path: Path, spec: ModelSpec
+    ) -> None:
+        if families.get(self.family).vae_scaling_factor is None:
+            pytest.skip("The family takes no other VAE.")
+        model: Any = load(spec, CPU)
+        torch.manual_seed(9)
+        type(model.vae).from_config(model.vae.config).save_pretrained(tmp_path)
+        vae = load_adapter(ModelSpec("soft", "Soft", self.family, kind=Kind.VAE, path=tmp_path), CPU)
+        requested = self.request(strength=0.7)
+        (own,) = model.codec().decode(denoised(model, requested))
+        (image,) = model.codec(vae).decode(denoised(model, requested, codec=model.codec(vae)))
+        model.pipeline.register_modules(vae=vae)
+        assert_same_image(image, np.asarray(self.reference_result(model, requested, output_type="pil")[0]))
+        assert not np.array_equal(image, own)
 
     def test_it_never_computes_in_float16(self, spec: ModelSpec) -> None:
         loaded = load(spec, Hardware(torch.device("cpu"), torch.float16))

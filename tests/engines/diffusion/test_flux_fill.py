@@ -13,7 +13,7 @@ import torch
 from skimage import data
 
 from inpainting import families
-from inpainting.catalog.specs import Kind, ModelSpec
+from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Box, Size, plan_window
 from inpainting.core.image import CanonicalImage
@@ -24,7 +24,6 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion import flow_schedulers, previews
 from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.engine import Diffusion
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load
@@ -43,21 +42,6 @@ EULER, HEUN = FLOW_SCHEDULERS
 
 
 class TestFluxFill(FluxFillContract):
-    def test_another_vae_encodes_and_decodes_as_in_the_reference_pipeline(
-        self, tmp_path: Path, spec: ModelSpec
-    ) -> None:
-        model: Any = load(spec, CPU)
-        torch.manual_seed(9)
-        tiny_models.vae(latent_channels=16, scaling_factor=0.3611, shift_factor=0.1159).save_pretrained(tmp_path)
-        vae = load_adapter(ModelSpec("ae", "ae", "flux-fill", kind=Kind.VAE, path=tmp_path), CPU)
-        requested = self.request(strength=0.7)
-        (own,) = model.codec().decode(denoised(model, requested))
-        (image,) = model.codec(vae).decode(denoised(model, requested, codec=model.codec(vae)))
-        model.pipeline.register_modules(vae=vae)
-        expected = np.asarray(self.reference_result(model, requested, output_type="pil")[0])
-        assert np.abs(image.astype(int) - expected).max() <= 1
-        assert not np.array_equal(image, own)
-
     def test_the_noise_levels_depend_on_the_image_size(self, model: Any) -> None:
         few, many = (
             flow_schedulers.begin(
