@@ -273,6 +273,7 @@ FILES: dict[str, Callable[[], Tensors]] = {
     f"{DIT}my-merge.safetensors": flux,
     f"{DIT}flux1-canny-dev.safetensors": lambda: flux(channels=128),
     f"{DIT}Chroma1-HD.safetensors": chroma,
+    f"{DIT}Chroma1-HD-fp8_scaled.safetensors": lambda: scaled(chroma()),
     f"{DIT}flux2_dev_fp8mixed.safetensors": lambda: flux_2(*FLUX_2["dev"], has_guidance=True, dtype="F8_E4M3"),
     f"{DIT}flux-2-klein-4b.safetensors": lambda: flux_2(*FLUX_2["klein-4b"]),
     f"{DIT}flux-2-klein-9b.safetensors": lambda: flux_2(*FLUX_2["klein-9b"]),
@@ -280,6 +281,12 @@ FILES: dict[str, Callable[[], Tensors]] = {
     f"{DIT}flux1-fill-dev-nvfp4.safetensors": lambda: nvfp4(flux(channels=384)),
     f"{DIT}flux1-dev-bnb-nf4.safetensors": nf4,
     f"{DIT}z_image_turbo_bf16.safetensors": z_image,
+    f"{DIT}z_image_bf16.safetensors": z_image,
+    f"{DIT}z_image_turbo_fp8_e4m3fn.safetensors": lambda: z_image(dtype="F8_E4M3"),
+    f"{DIT}flux-2-klein-base-4b-fp8.safetensors": lambda: scaled(flux_2(*FLUX_2["klein-4b"])),
+    f"{DIT}qwen_image_bf16.safetensors": qwen_image,
+    f"{DIT}qwen_image_edit_2511_bf16.safetensors": qwen_image,
+    f"{DIT}sd3.5_medium_fp8_scaled.safetensors": lambda: scaled(sd3(24, 384, 13)),
     f"{DIT}z_image_turbo_nvfp4.safetensors": lambda: nvfp4(z_image()),
     f"{DIT}z_image_of_diffusers.safetensors": lambda: (
         one("cap_pad_token", 1, 3840) | weights(blocks("noise_refiner", 2, {"attention.to_q": (3840, 3840)}))
@@ -307,6 +314,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "unet/z_image_turbo-Q8_0.gguf": z_image,
     "unet/flux-2-klein-4b-Q8_0.gguf": lambda: flux_2(*FLUX_2["klein-4b"]),
     "unet/qwen-image-Q8_0.gguf": qwen_image,
+    "unet/sd3.5_medium-Q8_0.gguf": lambda: {
+        name: of for name, of in sd3(24, 384, 13, prefix="").items() if "first_stage" not in name
+    },
     "unet/Qwen-Image-Edit-2509-Q8_0.gguf": qwen_image,
     "unet/sdxl_lightning_4step_unet.safetensors": lambda: (
         one("up_blocks.0.resnets.0.conv1.weight", 1280, 2560, 3, 3)

@@ -43,6 +43,9 @@ NEW = {
     "diffusion_models/Chroma1-HD.safetensors": (
         "checkpoint chroma with ae.safetensors, t5xxl_fp16.safetensors, chroma1-hd"
     ),
+    "diffusion_models/Chroma1-HD-fp8_scaled.safetensors": (
+        "checkpoint chroma with ae.safetensors, t5xxl_fp16.safetensors, chroma1-hd-fp8_scaled"
+    ),
     "unet/Chroma1-HD-Q8_0.gguf": "checkpoint chroma with ae.safetensors, t5xxl_fp16.safetensors, chroma1-hd-q8_0",
     "diffusion_models/flux1-fill-dev.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev",
     "diffusion_models/flux1-fill-dev_fp8.safetensors": f"checkpoint flux-fill{PARTS}, flux1-fill-dev_fp8",
@@ -54,7 +57,21 @@ NEW = {
     "unet/flux1-fill-dev-Q8_0.gguf": f"checkpoint flux-fill{PARTS}, flux1-fill-dev-q8_0",
     "unet/flux1-kontext-dev-Q8_0.gguf": f"checkpoint flux-kontext{PARTS}, flux1-kontext-dev-q8_0",
     "checkpoints/z-image-turbo-all.safetensors": f"checkpoint z-image{QWEN3}, z-image-turbo-all",
-    "diffusion_models/z_image_turbo_bf16.safetensors": f"checkpoint z-image{QWEN3}, z_image_turbo_bf16",
+    **{
+        f"diffusion_models/{name}.safetensors": f"checkpoint z-image{QWEN3}, {name}"
+        for name in ("z_image_turbo_bf16", "z_image_bf16", "z_image_turbo_fp8_e4m3fn")
+    },
+    "diffusion_models/flux-2-klein-base-4b-fp8.safetensors": (
+        "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_4b.safetensors, flux-2-klein-base-4b-fp8"
+    ),
+    "diffusion_models/qwen_image_bf16.safetensors": f"checkpoint qwen-image{QWEN2_5}, qwen_image_bf16",
+    "diffusion_models/qwen_image_edit_2511_bf16.safetensors": (
+        f"checkpoint qwen-image-edit{QWEN2_5}, qwen_image_edit_2511_bf16"
+    ),
+    "diffusion_models/sd3.5_medium_fp8_scaled.safetensors": f"checkpoint sd3{CLIPS_AND_T5}, sd3.5_medium_fp8_scaled",
+    "unet/sd3.5_medium-Q8_0.gguf": (
+        f"checkpoint sd3 with sd3_vae.safetensors,{CLIPS_AND_T5.removeprefix(' with')}, sd3.5_medium-q8_0"
+    ),
     "diffusion_models/flux-2-klein-4b.safetensors": (
         "checkpoint flux2-klein with flux2-vae.safetensors, qwen_3_4b.safetensors, flux-2-klein-4b"
     ),
