@@ -20,9 +20,11 @@ from inpainting.catalog import configurations
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
+from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.qwen_image.files import QWEN2_5_VL
 from inpainting.models import InferenceModel
+from inpainting.networks.device.float8 import Float8Linear
 from inpainting.networks.device.quantization import is_quantized
 from tests.contracts.family import assert_equal
 from tests.engines.diffusion.pipelines import CPU, denoised
@@ -107,6 +109,24 @@ def test_the_transformer_of_2511_sees_its_images_without_noise(
     for network in (expected.transformer, *expected.transformer.transformer_blocks):
         network.zero_cond_t = True
     assert_equal(denoised(model, requested()), denoised(expected, requested()))
+
+
+def test_a_text_encoder_in_scaled_fp8_sees_images_as_its_numbers(
+    named: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = named("qwen_image_edit_2509_bf16")
+    encoder = path.parents[1] / PARTS[0]
+    split_files.save(encoder, split_files.fp8(load_file(encoder), ".", is_scaled=True))
+    spec = added(path).spec
+    model: Any = load(spec, CPU)
+    assert not model.notes
+    layers = [
+        layer for layer in model.pipeline.text_encoder.model.visual.modules() if isinstance(layer, torch.nn.Linear)
+    ]
+    assert layers
+    assert all(isinstance(layer, Float8Linear) for layer in layers)
+    monkeypatch.setattr(model_loading, "keep_float8", lambda *_: None)
+    assert torch.equal(denoised(model, requested()), denoised(load(spec, CPU), requested()))
 
 
 def test_a_scan_adds_the_files_with_the_defaults_of_their_names(named: Callable[[str], Path], spec: ModelSpec) -> None:
