@@ -5,6 +5,10 @@ Conditional Sampling", arXiv 2502.03491. From it are the bidirectional guided (B
 noise level. Its fast Langevin dynamics has a momentum with friction; here the dynamics is overdamped, the limit of high
 friction, and its exact steps (`langevin_step`), their size and MAX_SHIFT are our own.
 
+A momentum that goes on from level to level, with friction 1 and the best size, leaves errors of the same size in the
+Gaussian test: in the mean 0.05, 0.09 and 0.08 standard deviations with 2, 5 and 10 steps, instead of 0.08, 0.11 and
+0.11; in the covariance 8, 5 and 16 %, instead of 8, 7 and 11 %. It would be one more tensor of each image's state.
+
 Let the latents be z = a x + b e, where x is the image, e the noise and a, b are the weights of `Schedule.weights`; let
 y be the known part of x, and x^ the network's estimate of x. The scores, times b^2, are
 
@@ -34,8 +38,11 @@ MAX_SHIFT = 3.0
 A network may estimate something else than y wherever the latents are; without a limit it would move them ever further
 from any that it was trained on. In the Gaussian test a limit of three leaves the errors as they are; two double them.
 """
-STEP_SIZE = 0.2
-"""Of one Langevin step, in units of b^2."""
+LEVEL_SIZE = 1.2
+"""The size of all Langevin steps of a noise level together, in units of b^2. In the Gaussian test less leaves the mean
+off and more the covariance, since each step holds the network's estimate fixed."""
+LEAST_SIZE = 0.2
+"""The size of one Langevin step at least: with many, each is as exact as that, and more of them come closer."""
 
 
 class Moved(NamedTuple):
@@ -78,7 +85,8 @@ class LanPaint:
         estimate, following = schedule.denoised(prediction, latents), schedule.after()
         known = mask <= following.share_left
         if self.taken < self.inner_steps:
-            latents = langevin_step(latents, estimate, image, known, schedule.weights, generator)
+            size = max(LEAST_SIZE, LEVEL_SIZE / self.inner_steps)
+            latents = langevin_step(latents, estimate, image, known, schedule.weights, size, generator)
             return Moved(replace(self, taken=self.taken + 1), schedule, latents, torch.where(known, image, estimate))
         # Euler's method, which for these weights is DDIM's step (Song et al. 2020, arXiv 2010.02502). Other methods
         # reuse what they computed in earlier steps, before the latents were moved.
@@ -94,9 +102,10 @@ def langevin_step(
     image: torch.Tensor,
     known: torch.Tensor,
     weights: tuple[float, float],
+    size: float,
     generator: torch.Generator,
 ) -> torch.Tensor:
-    """Take one step of the Langevin dynamics of the two scores above, all [1, c, h, w].
+    """Take one step of the Langevin dynamics of the two scores above, all [1, c, h, w]. size: in units of b^2.
 
     With the estimate held fixed, and also a x^ - z in the BiG score, each score is linear in z: an Ornstein-Uhlenbeck
     process, whose transition is known for a step of any size. It is stable for any L. `shift` is L a (y - x^), limited.
@@ -106,6 +115,6 @@ def langevin_step(
     shift = (STRENGTH * of_image * (image - estimate)).clamp(-MAX_SHIFT * of_noise, MAX_SHIFT * of_noise)
     pulled = latents + (of_image * image + shift - latents) / (1 + STRENGTH)
     mean = torch.where(known, pulled, of_image * estimate)
-    decay = torch.exp(-STEP_SIZE * rate)
+    decay = torch.exp(-size * rate)
     noise = torch.randn(latents.shape, generator=generator).to(latents.device)
     return mean + decay * (latents - mean) + of_noise * torch.sqrt((1 - decay**2) / rate) * noise
