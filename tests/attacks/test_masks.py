@@ -57,5 +57,5 @@ def test_eleven_expensive_outlines_are_refused_beside_the_clicks_of_another_user
         assert set(answers) == {(400, "mask_too_complex")}
     print(f"slowest of {CLICKS} clicks: {max(waits):.2f} s")
     assert max(waits) < 5
-    assert measured.slowest_page < 5
+    assert measured.slowest_page < 2
     assert measured.extra_memory < 400 * MB
