@@ -11,7 +11,7 @@ from django.db import models
 class ServiceOptions(models.Model):
     """The options of one API key in one service."""
 
-    # The released version does not know this table, and would not delete its rows with a user.
+    # A version without this table deletes users without these rows.
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_constraint=False)
     key_prefix = models.CharField(max_length=20, blank=True, help_text="of the API key; empty: requests without a key")
     service = models.CharField(max_length=20, help_text="name of the dialect")

@@ -88,7 +88,7 @@ class Share(SharedLink):
         return min(self.expires_at, generation_expires_at) > now and not generation.is_hidden
 
 
-# Keys to earlier tables are not constrained: the released version deletes users and generations without these rows.
+# Keys to earlier tables are not constrained: a version without this one deletes users and generations without its rows.
 
 
 class StackShare(SharedLink, SignedImage):

@@ -12,7 +12,7 @@ from django.db.models.signals import post_delete
 from inpainting.models.generation import Generation
 from inpainting.models.images import StoredMask, delete_files_of
 
-# Keys to earlier tables are not constrained: the released version deletes users and generations without these rows.
+# Keys to earlier tables are not constrained: a version without these deletes users and generations without their rows.
 
 
 class StepMask(StoredMask):
