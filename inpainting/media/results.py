@@ -88,7 +88,7 @@ def signed_file(image: SignedImage, format: str, embedded: bool | None, *, field
     if field and not timestamps.is_paused:
         try:
             check_free_space()
-            image.store_signed(field, ContentFile(data, name=f"picture.{EXTENSIONS[format]}"))
+            image.store_signed(field, ContentFile(data, name=f"image.{EXTENSIONS[format]}"))
             # That of this request, or of another process that was faster.
             if stored := stored_copy(image, field):
                 return stored

@@ -90,7 +90,7 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
         """Put the bytes of the image, as they were sent, into storage; the caller saves the row."""
         self.sha256, self.byte_count = sha256, len(data)
         self.width, self.height = size.width, size.height
-        self.file.save("picture.bin", ContentFile(data), save=False)
+        self.file.save("image.bin", ContentFile(data), save=False)
 
     # Mutators
 

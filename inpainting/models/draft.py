@@ -27,7 +27,7 @@ class DraftImage(StoredImage):
     def from_file(cls, owner: Any, file: File, *, sha256: str, extension: str, size: Size) -> DraftImage:
         """Write the file to storage; the row is not saved yet."""
         image = cls(owner=owner, sha256=sha256, byte_count=file.size, width=size.width, height=size.height)
-        image.file.save(f"picture.{extension}", file, save=False)
+        image.file.save(f"image.{extension}", file, save=False)
         return image
 
     @property

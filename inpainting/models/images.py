@@ -94,7 +94,7 @@ class StoredImage(models.Model):
         self.sha256 = hashlib.sha256(png).hexdigest()
         self.byte_count = len(png)
         self.width, self.height = image.size.width, image.size.height
-        self.file.save("picture.png", ContentFile(png), save=False)
+        self.file.save("image.png", ContentFile(png), save=False)
 
     def read(self) -> CanonicalImage:
         """Return the image, decoded from its file. Raises FileNotFoundError where the file is gone."""
@@ -374,13 +374,13 @@ class GeneratedImage(SignedImage, ThumbnailedImage):
         """Put the unhidden result into storage beside the one that is shown."""
         self.hidden_sha256 = hashlib.sha256(png).hexdigest()
         self.hidden_byte_count = len(png)
-        self.hidden_file.save("picture.png", ContentFile(png), save=False)
+        self.hidden_file.save("image.png", ContentFile(png), save=False)
 
     def write_copy(self, copy: LossyCopy) -> None:
         """Put a lossy copy of the result into storage beside the PNG."""
         self.copy_sha256 = hashlib.sha256(copy.data).hexdigest()
         self.copy_byte_count = len(copy.data)
-        self.copy_file.save(f"picture.{EXTENSIONS[copy.format]}", ContentFile(copy.data), save=False)
+        self.copy_file.save(f"image.{EXTENSIONS[copy.format]}", ContentFile(copy.data), save=False)
 
     @property
     def owners(self) -> models.QuerySet[Any]:

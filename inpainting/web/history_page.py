@@ -357,6 +357,6 @@ def archive_entries(generations: list[Generation]) -> Iterator[ArchiveEntry]:
                 "lossy": image.format != PNG,
             }
             name = names.unique(
-                generation.source.name, fallback=f"picture-{number:03}", extension=EXTENSIONS[image.format]
+                generation.source.name, fallback=f"image-{number:03}", extension=EXTENSIONS[image.format]
             )
             yield ArchiveEntry(name, image.delivered, about)

@@ -667,9 +667,9 @@ def test_archive_names_are_safe_and_unique() -> None:
         "--help.png",
         "com\u00b9.png",
     ]
-    got = [names.unique(name, fallback="picture-001", extension="png") for name in wanted]
+    got = [names.unique(name, fallback="image-001", extension="png") for name in wanted]
     assert got == [
-        *("passwd.png", "b.png", "b-2.png", "B-3.png", "_con.png", "picture-001.png", "picture-001-2.png"),
+        *("passwd.png", "b.png", "b-2.png", "B-3.png", "_con.png", "image-001.png", "image-001-2.png"),
         *("Ünï _.png", "manifest.png", "x" * 80 + ".png"),
         *("\u4f60" * 66 + ".png", "help.png", "_com\u00b9.png"),
     ]

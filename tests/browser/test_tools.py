@@ -638,7 +638,7 @@ def test_a_rough_lasso_is_snapped_to_the_edges_in_it(stage: Stage) -> None:
     stage.choose("lasso", snaps=True)
     stage.drag((160, 60), (240, 65), (245, 140), (158, 138), (160, 62))
     assert overlap(selected(stage, 1), disc) > 0.9
-    assert stage.operations() == ["picture"]
+    assert stage.operations() == ["image"]
     stage.page.keyboard.press("Control+Z")
     assert stage.operations() == []
     stage.choose("lasso", snaps=False)

@@ -67,7 +67,7 @@ for (let seed = 0; seed < 20; seed++) {
 }
 
 test("a document names the images of undone entries too", () => {
-  const file = { kind: "mask", operation: { kind: "file", picture: "b".repeat(64), name: "m.png", repaints: "dark" } }
+  const file = { kind: "mask", operation: { kind: "file", image: "b".repeat(64), name: "m.png", repaints: "dark" } }
   const document = [PHOTO, INVERT, file].reduce(documents.push, documents.emptyDocument())
   assert.deepEqual([...documents.imageIds(documents.undo(document))], ["a".repeat(64), "b".repeat(64)])
 })
@@ -96,6 +96,22 @@ test("a document keeps which generations are shown together, and one of an earli
   const shown = documents.withState(documents.emptyDocument(), { generation: "b", alike: ["a", "b"], step: "result" })
   assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(shown))).alike, ["a", "b"])
   assert.deepEqual(documents.withState(shown, documents.EDITING).alike, [])
+})
+
+test("a document of a development version, which called its images pictures, has the names of today", () => {
+  const [id, other, third] = ["a", "b", "c"].map((letter) => letter.repeat(64))
+  const found = { kind: "mask", operation: { kind: "picture", erases: true, picture: id, box: [0, 0, 2, 3] } }
+  const file = { kind: "mask", operation: { kind: "file", picture: other, name: "picture", repaints: "dark" } }
+  const settings = { prompt: "picture", control_image: { picture: third, name: "pose.png" } }
+  const request = { key: "k", fields: { prompt: "picture" }, files: { image: { picture: id, name: "a.png" } } }
+  const read = documents.readDocument({ ...documents.emptyDocument(), entries: [PHOTO, found, file], cursor: 3, settings, request })
+  assert.deepEqual(documents.view(read).operations, [
+    { kind: "image", erases: true, image: id, box: [0, 0, 2, 3] },
+    { kind: "file", image: other, name: "picture", repaints: "dark" },
+  ])
+  assert.deepEqual(read.settings, { prompt: "picture", control_image: { image: third, name: "pose.png" } })
+  assert.deepEqual(read.request, { ...request, files: { image: { image: id, name: "a.png" } } })
+  assert.deepEqual([...documents.imageIds(read)].sort(), [id, other, third])
 })
 
 test("a joined entry is undone and redone with the one before it", () => {

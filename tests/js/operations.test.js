@@ -15,8 +15,8 @@ test("an operation survives JSON and cannot be changed", () => {
     '{"kind":"shape","erases":false,"shape":"ellipse","points":[[1,2],[-3,4]]}',
     '{"kind":"shape","erases":false,"shape":"polygon","points":[[1,2],[-3,4],[5,6]]}',
     '{"kind":"wand","erases":false,"x":1,"y":2.5,"tolerance":32,"contiguous":false}',
-    `{"kind":"picture","erases":false,"picture":"${ID}","box":[0,1,2,3]}`,
-    `{"kind":"file","picture":"${ID}","name":"m.png","repaints":"transparent"}`,
+    `{"kind":"image","erases":false,"image":"${ID}","box":[0,1,2,3]}`,
+    `{"kind":"file","image":"${ID}","name":"m.png","repaints":"transparent"}`,
     '{"kind":"grow","pixels":-3}',
     '{"kind":"feather","pixels":2.5}',
     '{"kind":"fill-holes"}',
@@ -31,7 +31,7 @@ test("an operation survives JSON and cannot be changed", () => {
 })
 
 test("a wrong operation is refused", () => {
-  const { stroke, shape, wand, picture, file, feather, operation } = operations
+  const { stroke, shape, wand, imageInBox, file, feather, operation } = operations
   const wrong = [
     () => stroke({ size: 0, points: [[1, 1]] }),
     () => stroke({ size: 5, points: [] }),
@@ -41,9 +41,9 @@ test("a wrong operation is refused", () => {
     () => shape({ shape: "star", points: [[0, 0], [1, 1]] }),
     () => shape({ shape: "polygon", points: [[0, 0], [1, 1]] }),
     () => wand({ x: 1, y: 1, tolerance: 256 }),
-    () => picture({ picture: ID, box: [3, 0, 1, 1] }),
-    () => picture({ picture: "b.png", box: [0, 0, 1, 1] }),
-    () => file({ picture: ID, name: "m.png", repaints: "red" }),
+    () => imageInBox({ image: ID, box: [3, 0, 1, 1] }),
+    () => imageInBox({ image: "b.png", box: [0, 0, 1, 1] }),
+    () => file({ image: ID, name: "m.png", repaints: "red" }),
     () => feather(-1),
     () => operation({ kind: "blur" }),
   ]
@@ -52,7 +52,7 @@ test("a wrong operation is refused", () => {
 
 test("the mask file is kept until it is cleared", () => {
   const { CLEAR, fileBeneath, INVERT } = operations
-  const file = operations.file({ picture: ID, name: "a.png", repaints: "dark" })
+  const file = operations.file({ image: ID, name: "a.png", repaints: "dark" })
   assert.equal(fileBeneath([file, INVERT]), file)
   assert.equal(fileBeneath([file, CLEAR]), null)
   assert.equal(fileBeneath([INVERT]), null)

@@ -74,7 +74,7 @@ def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> P
 def _decode_from_file(data: tuple[bytes | memoryview, ...]) -> Pixels | None:
     """Return what `cv2.imdecode` returns; the parts are not joined in memory either."""
     with tempfile.TemporaryDirectory(prefix="dreamlayer-") as folder:
-        path = Path(folder, "picture")
+        path = Path(folder, "image")
         with path.open("wb") as file:
             file.writelines(data)
         return cast(Pixels | None, cv2.imread(str(path), None, cv2.IMREAD_UNCHANGED))

@@ -38,7 +38,7 @@ width."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turned:
-    """An object and its rim, turned over at a line of the picture; the arrays are [height, width, ...] of it."""
+    """An object and its rim, turned over at a line of the image; the arrays are [height, width, ...] of it."""
 
     line: int  # the row below the line
     left: int
@@ -78,7 +78,7 @@ def find_mirror_image(view: View) -> Mask | None:
 
 
 def turn_over(grey: NDArray[np.float32], mask: Mask, box: Box, line: int) -> Turned | None:
-    """Return the object turned over at a line, as far as the picture has rows for it; None where it has too few."""
+    """Return the object turned over at a line, as far as the image has rows for it; None where it has too few."""
     rim = max(2, round(0.08 * np.sqrt(box.size.area)))
     rows = min(line - box.top + rim, line, len(mask) - line)
     if rows < SHARE_SEEN * box.size.height:

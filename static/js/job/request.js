@@ -3,7 +3,7 @@
 
 import { get, put } from "editor/document/images"
 
-/** @typedef {{key: string, path?: string, fields: Record<string, string>, files: Record<string, {picture: string, name: string}>}} Request
+/** @typedef {{key: string, path?: string, fields: Record<string, string>, files: Record<string, {image: string, name: string}>}} Request
  *  key: of the header Idempotency-Key; path: of the API, where it is not that which paints; files: their ids in document/images.js */
 
 /** Describes a request and keeps its files. It is the `former` one, with its key, where that asked for the same.
@@ -11,7 +11,7 @@ import { get, put } from "editor/document/images"
  *  @param {Request | null} former the last request without an answer @param {string} [path] of the API
  *  @returns {Promise<Request>} */
 export async function requestOf(fields, files, former, path) {
-  const kept = await Promise.all(Object.entries(files).map(async ([field, file]) => [field, { picture: await put(file), name: file.name }]))
+  const kept = await Promise.all(Object.entries(files).map(async ([field, file]) => [field, { image: await put(file), name: file.name }]))
   const texts = Object.entries(fields).map(([name, value]) => [name, String(value)])
   const content = { ...(path && { path }), fields: Object.fromEntries(texts), files: Object.fromEntries(kept) }
   const isSame = former && JSON.stringify([former.path, former.fields, former.files]) === JSON.stringify([path, content.fields, content.files])
@@ -19,7 +19,7 @@ export async function requestOf(fields, files, former, path) {
 }
 
 /** The ids of a request's files. @param {Request | null} request @returns {string[]} */
-export const imagesOf = (request) => Object.values(request?.files ?? {}).map(({ picture }) => picture)
+export const imagesOf = (request) => Object.values(request?.files ?? {}).map(({ image }) => image)
 
 /** Whether all its files are in this browser; those of another device may not be. @param {Request} request */
 export const isComplete = async (request) => (await Promise.all(imagesOf(request).map(get))).every(Boolean)
@@ -28,7 +28,7 @@ export const isComplete = async (request) => (await Promise.all(imagesOf(request
 export async function formOf({ fields, files }) {
   const form = new FormData()
   for (const [name, value] of Object.entries(fields)) form.append(name, value)
-  for (const [field, { picture, name }] of Object.entries(files)) form.append(field, /** @type {Blob} */ (await get(picture)), name)
+  for (const [field, { image, name }] of Object.entries(files)) form.append(field, /** @type {Blob} */ (await get(image)), name)
   return form
 }
 

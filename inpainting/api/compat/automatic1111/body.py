@@ -183,7 +183,7 @@ class ExtrasBody(BaseModel):
         return [name for name in type(self).model_fields if name.endswith("visibility") and getattr(self, name)]
 
 
-class PictureBody(BaseModel):
+class SentImageBody(BaseModel):
     """The body of interrogate and of png-info."""
 
     image: str = ""

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 
 from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.automatic1111.answers import progress
-from inpainting.api.compat.automatic1111.body import ExtrasBody, PictureBody, read_body
+from inpainting.api.compat.automatic1111.body import ExtrasBody, SentImageBody, read_body
 from inpainting.api.compat.automatic1111.options import NAME, options_of, store_options
 from inpainting.api.compat.base64_images import base64_of
 from inpainting.api.compat.callers_options import key_prefix
@@ -104,7 +104,7 @@ class PngInfo(DialectView):
 
     def post(self, request: Request) -> HttpResponse:
         """The texts of a PNG: the generation parameters, as a text and by their names, and all others."""
-        sent = SentImage("image", read_body(PictureBody, request).image)
+        sent = SentImage("image", read_body(SentImageBody, request).image)
         data = read_bytes(sent, NAMED_IMAGE, request)
         decode_sent(sent, data, NAMED_IMAGE)
         items = read_png_texts(data)
@@ -117,7 +117,7 @@ class Interrogate(DialectView):
 
     def post(self, request: Request) -> HttpResponseBase:
         """`{"caption": …}`, in words for a photo, or for a drawing with the model `deepdanbooru`."""
-        body = read_body(PictureBody, request)
+        body = read_body(SentImageBody, request)
         style = CaptionStyle.ANIME if body.model.startswith("deep") else CaptionStyle.PHOTO
         return respond_with_caption(
             *(SentImage("image", body.image), style, request),

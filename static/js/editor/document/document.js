@@ -14,7 +14,7 @@ import { readStack } from "editor/document/stack"
 /** @typedef {{kind: "mask", operation: Operation, isJoined?: boolean}} MaskEntry  isJoined: undone and redone with the entry before it */
 /** @typedef {{kind: "frame", frame: Frame}} FrameEntry */
 /** @typedef {PhotoEntry | MaskEntry | FrameEntry} Entry */
-/** @typedef {{photo?: {id: string}, operation?: {picture?: string}}} WithImage  an entry, as far as its image matters */
+/** @typedef {{photo?: {id: string}, operation?: {image?: string}}} WithImage  an entry, as far as its image matters */
 /** @typedef {{generation: string, photo: string}} Left  photo: the id of its file */
 /** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number, alike: string[],
  *   step: "editing" | "painting" | "result", request: import("job/request").Request | null, left: readonly Left[]}} Document
@@ -41,7 +41,7 @@ export function emptyDocument() {
 /** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong.
  *  @param {any} json @returns {Document} */
 export function readDocument(json) {
-  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, left = [] } = json
+  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, left = [] } = renamed(json)
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)
@@ -131,8 +131,8 @@ export function redo(document) {
 /** The ids of all images that the document needs, those of undone entries and of the settings too; not those of the
  *  request, which this browser alone keeps. @param {Document} document @returns {Set<string>} */
 export function imageIds({ entries, settings }) {
-  const ofSettings = Object.values(settings).map((value) => value?.picture)
-  return new Set([.../** @type {WithImage[]} */ (entries).map(({ photo, operation }) => photo?.id ?? operation?.picture), ...ofSettings].filter(Boolean))
+  const ofSettings = Object.values(settings).map((value) => value?.image)
+  return new Set([.../** @type {WithImage[]} */ (entries).map(({ photo, operation }) => photo?.id ?? operation?.image), ...ofSettings].filter(Boolean))
 }
 
 const CHECKED = {
@@ -148,6 +148,15 @@ const CHECKED = {
     check([left, top, right, bottom].every((margin) => margin >= 0 && Number.isFinite(margin)), "a frame")
     return { kind: "frame", frame: Object.freeze({ left, top, right, bottom }) }
   },
+}
+
+/** Plain JSON with the names of today: pages of development versions called an image of a document a picture.
+ *  @param {any} json @returns {any} */
+function renamed(json) {
+  if (Array.isArray(json)) return json.map(renamed)
+  if (!json || typeof json !== "object") return json
+  const values = Object.entries(json).map(([name, value]) => [name === "picture" ? "image" : name, renamed(value)])
+  return Object.fromEntries(json.kind === "picture" ? [...values, ["kind", "image"]] : values)
 }
 
 /** @param {Entry} entry of plain JSON, perhaps @returns {Entry} */

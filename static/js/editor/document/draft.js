@@ -163,7 +163,7 @@ export class Draft {
 
   /** @param {string} id */
   async #download(id) {
-    const file = await fetchFile(`${DRAFT_URL}pictures/${id}/`, "picture").catch(() => null)
+    const file = await fetchFile(`${DRAFT_URL}pictures/${id}/`, "image").catch(() => null)
     if (file) this.#local.putImage(id, file)
     return file
   }

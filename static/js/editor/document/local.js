@@ -85,8 +85,8 @@ export class LocalDraft {
   async keepImages(ids) {
     if (!this.#database) return
     const transaction = this.#database.transaction("pictures", "readwrite")
-    const pictures = transaction.objectStore("pictures")
-    for (const id of /** @type {string[]} */ (await result(pictures.getAllKeys()))) if (!ids.has(id)) pictures.delete(id)
+    const images = transaction.objectStore("pictures")
+    for (const id of /** @type {string[]} */ (await result(images.getAllKeys()))) if (!ids.has(id)) images.delete(id)
     await done(transaction)
   }
 

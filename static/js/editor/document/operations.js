@@ -9,10 +9,10 @@
  *  points: [x, y]; two opposite corners of a rectangle or of an ellipse's box, or the corners of a polygon, at least three */
 /** @typedef {{kind: "wand", erases: boolean, x: number, y: number, tolerance: number, contiguous: boolean}} Wand
  *  the pixels whose colour is like that at (x, y); tolerance: 0 to 255 for each channel */
-/** @typedef {{kind: "picture", erases: boolean, picture: string, box: readonly number[]}} ImageInBox
+/** @typedef {{kind: "image", erases: boolean, image: string, box: readonly number[]}} ImageInBox
  *  an image by its id, white = selected, drawn in the box [left, top, right, bottom] */
 /** @typedef {"dark" | "light" | "transparent" | "opaque"} Repaints  which part of a mask file is repainted */
-/** @typedef {{kind: "file", picture: string, name: string, repaints: Repaints}} MaskFile  replaces the mask */
+/** @typedef {{kind: "file", image: string, name: string, repaints: Repaints}} MaskFile  replaces the mask */
 /** @typedef {{kind: "grow", pixels: number}} Grow  negative: shrinks */
 /** @typedef {{kind: "feather", pixels: number}} Feather */
 /** @typedef {{kind: "fill-holes"} | {kind: "invert"} | {kind: "clear"}} Simple */
@@ -50,16 +50,16 @@ export function wand({ erases = false, x, y, tolerance, contiguous = true }) {
   return Object.freeze({ kind: "wand", erases: Boolean(erases), x, y, tolerance, contiguous: Boolean(contiguous) })
 }
 
-/** @param {{erases?: boolean, picture: string, box: readonly number[]}} values @returns {ImageInBox} */
-export function picture({ erases = false, picture, box }) {
+/** @param {{erases?: boolean, image: string, box: readonly number[]}} values @returns {ImageInBox} */
+export function imageInBox({ erases = false, image, box }) {
   check(box.length === 4 && box[0] < box[2] && box[1] < box[3], "a box is [left, top, right, bottom]")
-  return Object.freeze({ kind: "picture", erases: Boolean(erases), picture: id(picture), box: tuple(box) })
+  return Object.freeze({ kind: "image", erases: Boolean(erases), image: id(image), box: tuple(box) })
 }
 
-/** @param {{picture: string, name: string, repaints: Repaints}} values @returns {MaskFile} */
-export function file({ picture, name, repaints }) {
+/** @param {{image: string, name: string, repaints: Repaints}} values @returns {MaskFile} */
+export function file({ image, name, repaints }) {
   check(REPAINTS.includes(repaints), `"${repaints}" is not a part of a mask file`)
-  return Object.freeze({ kind: "file", picture: id(picture), name: String(name), repaints })
+  return Object.freeze({ kind: "file", image: id(image), name: String(name), repaints })
 }
 
 /** @param {number} pixels @returns {Grow} */
@@ -69,7 +69,7 @@ export const grow = (pixels) => Object.freeze({ kind: "grow", pixels: between(pi
 export const feather = (pixels) => Object.freeze({ kind: "feather", pixels: between(pixels, 0, Infinity, "feather") })
 
 const FACTORIES = {
-  stroke, shape, wand, picture, file,
+  stroke, shape, wand, image: imageInBox, file,
   /** @param {Grow} json */
   grow: ({ pixels }) => grow(pixels),
   /** @param {Feather} json */

@@ -26,7 +26,7 @@ export class Sync {
   #document = null // to be sent
   #revision = 0
   /** @type {Set<string>} */
-  #pictures = new Set() // those that the server has
+  #sent = new Set() // those that the server has
   #isSaved = true
   /** @type {Promise<void> | null} */
   #sending = null
@@ -58,7 +58,7 @@ export class Sync {
   /** What the server has. @param {Pick<ReadDraft, "revision" | "pictures">} draft */
   begin({ revision, pictures }) {
     this.#revision = revision
-    this.#pictures = new Set(pictures)
+    this.#sent = new Set(pictures)
   }
 
   /** The document has changed. @param {Document} document */
@@ -100,17 +100,17 @@ export class Sync {
   async #write() {
     for (let attempt = 1; ; attempt++) {
       const document = /** @type {Document} */ (this.#document)
-      const pictures = [...imageIds(document)]
-      await this.#sendImages(pictures)
+      const images = [...imageIds(document)]
+      await this.#sendImages(images)
       try {
-        const saved = await this.#server.write({ revision: this.#revision, document, pictures })
+        const saved = await this.#server.write({ revision: this.#revision, document, pictures: images })
         this.#revision = saved.revision
-        this.#pictures = new Set(pictures)
+        this.#sent = new Set(images)
         return
       } catch (error) {
         if (attempt === UPLOAD_ATTEMPTS) throw error
         if (/** @type {ApiError} */ (error).code === "draft_changed") await this.#merge()
-        else if (/** @type {ApiError} */ (error).code === "draft_pictures_missing") this.#pictures.clear()
+        else if (/** @type {ApiError} */ (error).code === "draft_pictures_missing") this.#sent.clear()
         else throw error
       }
     }
@@ -119,9 +119,9 @@ export class Sync {
   /** @param {string[]} ids */
   async #sendImages(ids) {
     for (const id of ids) {
-      if (this.#pictures.has(id)) continue
+      if (this.#sent.has(id)) continue
       await this.#server.sendImage(id, (progress) => this.#notify("saving", { progress }))
-      this.#pictures.add(id)
+      this.#sent.add(id)
     }
   }
 

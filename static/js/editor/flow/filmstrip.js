@@ -6,9 +6,9 @@ import { stem } from "format"
 import { gettext } from "text"
 
 /** @typedef {import("job/follow").Generation} Generation */
-/** @typedef {{id: null, label: string, number: 0, file: Blob | null, picture: string, filename: string, url?: string, thumbnail: string,
+/** @typedef {{id: null, label: string, number: 0, file: Blob | null, fileId: string, filename: string, url?: string, thumbnail: string,
  *   image?: undefined, from?: undefined, branches?: undefined}} PhotoStep
- *  file: null where it is at `url` on the server; picture: the file's id in document/images.js; filename: as it was chosen */
+ *  file: null where it is at `url` on the server; fileId: the file's id in document/images.js; filename: as it was chosen */
 /** @typedef {{next: string | null, results: Generation[]}} Page */
 /** @typedef {PhotoStep | import("editor/flow/tree").PlacedStep} AnyStep */
 
@@ -34,22 +34,22 @@ export class Filmstrip {
   }
 
   /** Begins anew with a photo. @param {import("editor/flow/photos").OpenPhoto} photo */
-  begin({ file, id: picture, name: filename, shown }) {
+  begin({ file, id: fileId, name: filename, shown }) {
     URL.revokeObjectURL(/** @type {string} */ (this.#photo?.thumbnail))
-    this.#photo = { id: null, label: gettext("The photo"), number: 0, file, picture, filename, thumbnail: URL.createObjectURL(shown) }
+    this.#photo = { id: null, label: gettext("The photo"), number: 0, file, fileId, filename, thumbnail: URL.createObjectURL(shown) }
     this.#generations = []
     this.current = null
   }
 
   /** The id of the photo's file, where the photo came from the server. @param {string} id */
-  set picture(id) {
-    /** @type {PhotoStep} */ (this.#photo).picture = id
+  set fileId(id) {
+    /** @type {PhotoStep} */ (this.#photo).fileId = id
   }
 
-  /** Whether this generation is a step of the filmstrip; without one, whether `picture` is its photo.
-   *  @param {string | null} id @param {string} [picture] */
-  has(id, picture) {
-    return id ? this.#generations.some((generation) => generation.id === id) : picture === this.#photo?.picture
+  /** Whether this generation is a step of the filmstrip; without one, whether `fileId` is that of its photo.
+   *  @param {string | null} id @param {string} [fileId] */
+  has(id, fileId) {
+    return id ? this.#generations.some((generation) => generation.id === id) : fileId === this.#photo?.fileId
   }
 
   /** The id of the step that is shown or painted on; null for the photo. @returns {string | null} */
@@ -67,10 +67,10 @@ export class Filmstrip {
     this.#take([generation])
   }
 
-  /** Adds a generation that was left to the queue, where it continues a step that is here, or the photo with the id `picture`.
-   *  @param {Generation} generation @param {string | undefined} picture */
-  addIfRelated(generation, picture) {
-    if (generation.parent ? this.has(generation.parent) : picture && picture === this.#photo?.picture) this.add(generation)
+  /** Adds a generation that was left to the queue, where it continues a step that is here, or the photo with the file `fileId`.
+   *  @param {Generation} generation @param {string | undefined} fileId */
+  addIfRelated(generation, fileId) {
+    if (generation.parent ? this.has(generation.parent) : fileId && fileId === this.#photo?.fileId) this.add(generation)
   }
 
   /** Adds all of the edit tree of a generation, and takes the photo at its root. @param {string} id */

@@ -30,7 +30,7 @@ export class MaskFile {
     checkMaskFile(file, this.#limitBytes)
     ;(await decode(file)).close()
     const { repaints, flat } = await this.#mask.inspect(file, known)
-    return { operation: maskFile({ picture: await put(file), name: file.name, repaints }), flat }
+    return { operation: maskFile({ image: await put(file), name: file.name, repaints }), flat }
   }
 
   /** Shows the file beneath these operations, if there is one.
@@ -42,7 +42,7 @@ export class MaskFile {
     empty.hidden = Boolean(operation)
     if (!operation) return
     name.textContent = name.title = operation.name
-    const seen = await this.#mask.inspect(/** @type {Blob} */ (await get(operation.picture)), operation.repaints)
+    const seen = await this.#mask.inspect(/** @type {Blob} */ (await get(operation.image)), operation.repaints)
     if (this.#shown !== operation) return
     about.textContent = inWords(operation, seen, photo)
     await this.#mask.thumbnail(preview)

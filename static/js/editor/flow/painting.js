@@ -172,7 +172,7 @@ export class Painting {
     store.update((document) => (document.request === request ? withState(document, { request: null }) : document))
     if (!generation) return
     showMessage("generate", "")
-    this.#left(generation.id, request.files.image.picture)
+    this.#left(generation.id, request.files.image.image)
   }
 
   /** Leaves the generation that is painted to the queue, so that the next mask can be drawn. False while it is still sent. */

@@ -206,7 +206,7 @@ export class Photos {
   #showStep(photo, parent, isStep) {
     const { filmstrip } = this.#parts
     if (!isStep) filmstrip.begin(photo)
-    else if (!parent) filmstrip.picture = photo.id
+    else if (!parent) filmstrip.fileId = photo.id
     filmstrip.current = parent
     if (parent && !filmstrip.has(parent)) reportErrors("generate", () => filmstrip.load(parent))
   }

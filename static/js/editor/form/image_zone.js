@@ -6,7 +6,7 @@ import { get, put } from "editor/document/images"
 import { drawPreview, readPhoto } from "editor/document/files"
 import { reportErrors } from "editor/form/messages"
 
-/** @typedef {{picture: string, name: string}} Kept  a file as the draft keeps it, by its id */
+/** @typedef {{image: string, name: string}} Kept  a file as the draft keeps it, by its id */
 /** @typedef {Record<string, unknown>} Generation  as the API returns it */
 /** @typedef {{image: string, id: string, limits: ReturnType<typeof import("editor/document/files").photoLimits>,
  *   onChange: () => void}} ZoneOptions */
@@ -14,7 +14,7 @@ import { reportErrors } from "editor/form/messages"
 export class ImageZone {
   #limits
   #onChange
-  #picture = "" // the file's id
+  #fileId = "" // the file's id
   /** @type {((bitmap: ImageBitmap) => void) | null} */
   onRead = null // called with the image of each file that is taken
 
@@ -55,7 +55,7 @@ export class ImageZone {
       drawPreview(/** @type {HTMLCanvasElement} */ (this.#zone.querySelector("canvas")), bitmap)
       this.onRead?.(bitmap)
       bitmap.close()
-      this.#picture = await put(file)
+      this.#fileId = await put(file)
       this.chosen = file
       this.changed()
     })
@@ -67,16 +67,16 @@ export class ImageZone {
     if (url) await reportErrors(this.id, async () => this.take(await fetchFile(/** @type {string} */ (url), `${this.id}.png`)))
   }
 
-  /** The chosen file as the draft keeps it: {picture: its id, name}; null without one. @returns {Kept | null} */
+  /** The chosen file as the draft keeps it: {image: its id, name}; null without one. @returns {Kept | null} */
   get kept() {
-    return this.chosen && { picture: this.#picture, name: this.chosen.name }
+    return this.chosen && { image: this.#fileId, name: this.chosen.name }
   }
 
   /** Chooses what `kept` gave; nothing where that is missing. @param {Kept | undefined} kept */
   async fill(kept) {
-    if (this.chosen && this.#picture === kept?.picture) return
+    if (this.chosen && this.#fileId === kept?.image) return
     this.forget()
-    const file = kept?.picture && await get(kept.picture)
+    const file = kept?.image && await get(kept.image)
     if (file) await this.take(new File([file], /** @type {Kept} */ (kept).name, { type: file.type }))
   }
 

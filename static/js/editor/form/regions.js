@@ -10,7 +10,7 @@ import { gettext } from "text"
 /** As the API takes it. @typedef {{prompt: string, weight?: number, loras?: import("editor/form/loras").Lora[]}} Region */
 /** @typedef {import("editor/form/image_zone").Kept} Kept */
 /** @typedef {import("editor/form/image_zone").Generation} Generation */
-/** mask: white inside, null until it is loaded. @typedef {{row: HTMLElement, loras: Loras, mask: File | null, picture: string}} Entry */
+/** mask: white inside, null until it is loaded. @typedef {{row: HTMLElement, loras: Loras, mask: File | null, id: string}} Entry */
 /** The place of a mask. @typedef {{image: string, kept: Kept | null, neededKind: () => null,
  *   fill: (kept: Kept | undefined) => Promise<void>, takeFrom: (generation: Generation) => Promise<void>}} MaskPlace */
 
@@ -136,7 +136,7 @@ export class Regions {
   #append({ prompt, weight = 1, loras: used = [] }) {
     const row = /** @type {HTMLElement} */ (/** @type {HTMLElement} */ (this.#template.content.firstElementChild).cloneNode(true))
     /** @type {Entry} */
-    const entry = { row, loras: new Loras(/** @type {HTMLElement | null} */ (row.querySelector(".loras"))), mask: null, picture: "" }
+    const entry = { row, loras: new Loras(/** @type {HTMLElement | null} */ (row.querySelector(".loras"))), mask: null, id: "" }
     entry.loras.offer(this.#offered)
     entry.loras.fill(used)
     const inputs = inputsOf(entry)
@@ -155,7 +155,7 @@ export class Regions {
 
   /** @param {Entry} entry @param {File} mask */
   async #take(entry, mask) {
-    entry.picture = await put(mask)
+    entry.id = await put(mask)
     entry.mask = mask
     this.#changed()
   }
@@ -172,11 +172,11 @@ export class Regions {
       image,
       get kept() {
         const entry = entryAt()
-        return entry?.mask ? { picture: entry.picture, name: entry.mask.name } : null
+        return entry?.mask ? { image: entry.id, name: entry.mask.name } : null
       },
       neededKind: () => null,
       fill: async (kept) => {
-        const entry = entryAt(), file = entry && kept?.picture && await get(kept.picture)
+        const entry = entryAt(), file = entry && kept?.image && await get(kept.image)
         if (file) await this.#take(entry, new File([file], /** @type {Kept} */ (kept).name, { type: file.type }))
       },
       takeFrom: async (generation) => {

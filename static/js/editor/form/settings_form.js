@@ -23,7 +23,7 @@ import { gettext, ngettext, number } from "text"
 /** @typedef {import("editor/form/plan").FormPlan} FormPlan */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement | HTMLSelectElement} Input */
 /** @typedef {{name: string, label: string, missing: string | boolean, reads_prompt: boolean}} Engine */
-/** What is entered, by the names of the API; images as {picture: id, name}.
+/** What is entered, by the names of the API; images as {image: id, name}.
  *  @typedef {{task?: import("editor/form/tasks").Task, engine?: string, model?: string | null, prompt?: string, loras?: import("editor/form/loras").Lora[], regions?: import("editor/form/regions").Region[],
  *    safety_checker?: boolean, safety_checker_type?: string} & Record<string, unknown>} Settings */
 /** The form by the names of its inputs; `safety_checker_type`: where a checker is installed.
@@ -143,7 +143,7 @@ export class SettingsForm {
     return canErase.find((name) => name !== engine)
   }
 
-  /** All that is entered, as `fill` takes it: also what has no effect now. Images are {picture: id, name}. @returns {Settings} */
+  /** All that is entered, as `fill` takes it: also what has no effect now. Images are {image: id, name}. @returns {Settings} */
   entered() {
     const filled = this.#inputs.filter((input) => input.value.trim() && !isDefault(input)).map(({ name, value }) => [name, value])
     const moderation = this.#form.safety_checker_type?.value

@@ -20,7 +20,7 @@ export async function draw(mask, operation, sources) {
     case "stroke": return drawStroke(mask, operation)
     case "shape": return add(shapeMask(mask, operation))
     case "wand": return add(wandMask(await sources.photo(), operation))
-    case "picture": return add(await imageIn(mask, operation, operation.box, selected, sources))
+    case "image": return add(await imageIn(mask, operation, operation.box, selected, sources))
     case "file": return imageIn(mask, operation, [0, 0, mask.width, mask.height], REPAINTED[operation.repaints], sources)
     case "grow": return grow(mask, operation.pixels)
     case "feather": return feather(mask, operation.pixels)
@@ -31,10 +31,10 @@ export async function draw(mask, operation, sources) {
   throw new RangeError(`"${/** @type {{kind: string}} */ (operation).kind}" is not an operation`)
 }
 
-/** @param {Mask} mask @param {{picture: string}} operation @param {readonly number[]} box
+/** @param {Mask} mask @param {{image: string}} operation @param {readonly number[]} box
  *  @param {import("./polarity.js").ValueOf} valueOf @param {Sources} sources */
-async function imageIn(mask, { picture }, box, valueOf, sources) {
-  const bitmap = await sources.image(picture)
+async function imageIn(mask, { image }, box, valueOf, sources) {
+  const bitmap = await sources.image(image)
   try {
     return imageMask(mask, bitmap, box, valueOf)
   } finally {

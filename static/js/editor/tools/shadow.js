@@ -3,7 +3,7 @@
 
 import { post } from "api"
 import { put } from "editor/document/images"
-import { picture } from "editor/document/operations"
+import { imageInBox } from "editor/document/operations"
 import { blobOf, changeBetween, cut } from "editor/tools/object/finder"
 import { gettext } from "text"
 
@@ -30,7 +30,7 @@ export function shadow({ add, mask, photo, photoBitmap, planUrl, showMessage, st
     const shadowed = await changeBetween(marked, found, false)
     const image = shadowed && (await put(shadowed))
     if (store.document !== before) return showMessage(CHANGED)
-    if (image) add(picture({ picture: image, box }))
+    if (image) add(imageInBox({ image, box }))
     showMessage(image ? "" : NOTHING)
   }
 

@@ -1,6 +1,6 @@
 // Shapes that are filled when they are finished: rectangle and ellipse by two corners, lasso by a drag, polygon by clicks.
 
-import { picture, shape } from "editor/document/operations"
+import { imageInBox, shape } from "editor/document/operations"
 import { put } from "editor/document/images"
 import { blobOf } from "editor/tools/object/finder"
 import { boundsOf, boxOf, clipped, distance, squared, thinned } from "editor/tools/geometry"
@@ -71,7 +71,7 @@ export function lasso(tooling) {
     const answer = await finder.find(part, { outline: thinned(points, MOST_CORNERS).map(part.inPart) }).catch((error) => ({ box: null, message: error.message }))
     if (photo()?.id !== part.photo) return
     showMessage(answer.box ? "" : (answer.message ?? gettext("No edges were found; the lasso is as it was drawn.")))
-    add(answer.box ? picture({ erases: drawn.erases, picture: await put(blobOf(answer.mask)), box: part.box }) : drawn)
+    add(answer.box ? imageInBox({ erases: drawn.erases, image: await put(blobOf(answer.mask)), box: part.box }) : drawn)
   }
 
   return {

@@ -6,7 +6,7 @@
 // The server may find several masks, such as a part and the whole: `resize` puts the next smaller or larger one in place.
 
 import { replaceLast } from "editor/document/document"
-import { picture } from "editor/document/operations"
+import { imageInBox } from "editor/document/operations"
 import { put } from "editor/document/images"
 import { blobOf, changeBetween } from "editor/tools/object/finder"
 import { boxOf, clipped, distance } from "editor/tools/geometry"
@@ -72,7 +72,7 @@ export function object({ add, finder, options, photo, redraw, refresh, showMessa
   }
 
   /** @param {Part} part @param {Blob} mask @param {boolean} erases */
-  const operationOf = async (part, mask, erases) => picture({ erases, picture: await put(mask), box: part.box })
+  const operationOf = async (part, mask, erases) => imageInBox({ erases, image: await put(mask), box: part.box })
   /** @param {Part} part @param {Blob} mask */
   const keep = async (part, mask, erases = false) => add(await operationOf(part, mask, erases))
 
