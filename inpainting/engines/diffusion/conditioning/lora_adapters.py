@@ -163,7 +163,7 @@ class LoadedLoras:
         except READ_ERRORS as error:
             raise unreadable(sentence("The LoRA {slug}", slug=spec.slug), path, error, "lora_unavailable") from error
         by_name = layers_by_name(self._components, self._original_name)
-        with self._fitting(lora):
+        with fitting(lora):
             tensors = current_names(tensors)
             deltas = deltas_of(tensors, by_name, lora_configuration(path) or {})
         return LoraFile(deltas, tuple(name for name in tensors if not is_known(name, by_name)))
@@ -181,19 +181,6 @@ class LoadedLoras:
         self._bytes_to_fuse.clear()
         self._bytes[lora.name] = self._deltas.load(lora.name, file.deltas)
         self._ignored[lora.name] = tuple(tensor_notes(f"The LoRA {spec.slug}", file.ignored))
-
-    @contextmanager
-    def _fitting(self, lora: ActiveLora) -> Iterator[None]:
-        """Raise EngineFailed, `lora_unfit`, for an error of a LoRA that was made for a model of another shape."""
-        try:
-            yield
-        except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
-            if is_out_of_memory(error):
-                raise
-            logger.exception("The LoRA %s does not fit", lora.spec.slug)
-            reason = str(error) if isinstance(error, LayerUnfit) else "it was made for one of another shape."
-            message = sentence("The LoRA {slug} does not fit this model: {reason}", slug=lora.spec.slug, reason=reason)
-            raise EngineFailed(message, code="lora_unfit") from error
 
     def notes(self, loras: ActiveLoras) -> tuple[str, ...]:
         """Sentences about tensors of these LoRAs that the model has no layers for."""
@@ -275,6 +262,20 @@ class LoadedLoras:
     def _components(self) -> dict[str, Any]:
         found = {name: getattr(self.pipeline, name, None) for name in self.targets}
         return {name: component for name, component in found.items() if component is not None}
+
+
+@contextmanager
+def fitting(lora: ActiveLora) -> Iterator[None]:
+    """Raise EngineFailed, `lora_unfit`, for an error of a LoRA that was made for a model of another shape."""
+    try:
+        yield
+    except (ValueError, RuntimeError, KeyError, TypeError, IndexError, AttributeError) as error:
+        if is_out_of_memory(error):
+            raise
+        logger.exception("The LoRA %s does not fit", lora.spec.slug)
+        reason = str(error) if isinstance(error, LayerUnfit) else "it was made for one of another shape."
+        message = sentence("The LoRA {slug} does not fit this model: {reason}", slug=lora.spec.slug, reason=reason)
+        raise EngineFailed(message, code="lora_unfit") from error
 
 
 def in_memory(name: str, tensor: torch.Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

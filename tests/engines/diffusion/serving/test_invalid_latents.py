@@ -13,7 +13,7 @@ import torch
 from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.latent_model import OVERFLOWED
+from inpainting.engines.diffusion.placed_model import OVERFLOWED
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.networks.device.hardware import FiniteCheck, Hardware

@@ -12,7 +12,7 @@ import torch
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.latent_model import OVERFLOWED
+from inpainting.engines.diffusion.placed_model import OVERFLOWED
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.networks.device.hardware import Hardware
