@@ -29,7 +29,7 @@ SAMPLE = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)(\{?)(.*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ProcessAnswer:
     """status: of HTTP, 0 from a child that does not answer. content_type, challenge: headers, empty without them."""
 
     status: int = 0
@@ -68,7 +68,7 @@ class JoinedMonitoring(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing of connections that break."""
 
-    def ask(self, path: str, authorization: str = "") -> dict[str, Answer]:
+    def ask(self, path: str, authorization: str = "") -> dict[str, ProcessAnswer]:
         """Return what each child answers, by the names of their devices."""
         with ThreadPoolExecutor(len(self.children)) as threads:
             answers = threads.map(lambda child: ask(child, path, authorization), self.children.values())
@@ -87,11 +87,11 @@ class Handler(BaseHTTPRequestHandler):
         elif path == METRICS:
             self.send(join_metrics(self.server.ask(path, self.headers.get("Authorization", ""))))
         else:
-            self.send(Answer(HTTPStatus.NOT_FOUND))
+            self.send(ProcessAnswer(HTTPStatus.NOT_FOUND))
 
     do_HEAD = do_GET  # noqa: N815 - the name of http.server
 
-    def send(self, answer: Answer) -> None:
+    def send(self, answer: ProcessAnswer) -> None:
         self.send_response(answer.status)
         headers = {"Content-Type": answer.content_type, "WWW-Authenticate": answer.challenge}
         for name, value in headers.items():
@@ -106,7 +106,7 @@ class Handler(BaseHTTPRequestHandler):
         """Leave the log to the children: probes come every few seconds."""
 
 
-def ask(child: socket.socket, path: str, authorization: str = "") -> Answer:
+def ask(child: socket.socket, path: str, authorization: str = "") -> ProcessAnswer:
     """Return what the child on a socket of this machine answers."""
     host, port = child.getsockname()
     connection = http.client.HTTPConnection(host, port, timeout=ASK_SECONDS)
@@ -114,14 +114,14 @@ def ask(child: socket.socket, path: str, authorization: str = "") -> Answer:
         connection.request("GET", path, headers={"Authorization": authorization} if authorization else {})
         told = connection.getresponse()
         content_type, challenge = (told.headers.get(name, "") for name in ("Content-Type", "WWW-Authenticate"))
-        return Answer(told.status, told.read(), content_type, challenge)
+        return ProcessAnswer(told.status, told.read(), content_type, challenge)
     except (OSError, http.client.HTTPException):
-        return Answer()
+        return ProcessAnswer()
     finally:
         connection.close()
 
 
-def join_health(answers: Mapping[str, Answer]) -> Answer:
+def join_health(answers: Mapping[str, ProcessAnswer]) -> ProcessAnswer:
     """Return 200 if all children answer 200, else 503; with the answer of each."""
     fault = {"status": "unavailable", "service": "does not answer"}
     states = {
@@ -130,18 +130,18 @@ def join_health(answers: Mapping[str, Answer]) -> Answer:
     is_well = all(answer.status == HTTPStatus.OK for answer in answers.values())
     body = {"status": "ok" if is_well else "unavailable", "devices": states}
     status = HTTPStatus.OK if is_well else HTTPStatus.SERVICE_UNAVAILABLE
-    return Answer(status, json.dumps(body).encode(), "application/json")
+    return ProcessAnswer(status, json.dumps(body).encode(), "application/json")
 
 
-def join_metrics(answers: Mapping[str, Answer]) -> Answer:
+def join_metrics(answers: Mapping[str, ProcessAnswer]) -> ProcessAnswer:
     """Return the metrics of the children that answer, with a label `device`; else what one of them refuses with."""
     given = {name: answer for name, answer in answers.items() if answer.status}
     if not given:
-        return Answer(HTTPStatus.SERVICE_UNAVAILABLE)
+        return ProcessAnswer(HTTPStatus.SERVICE_UNAVAILABLE)
     if refused := next((answer for answer in given.values() if answer.status != HTTPStatus.OK), None):
         return refused
     text = join_samples({name: answer.body.decode() for name, answer in given.items()})
-    return Answer(HTTPStatus.OK, text.encode(), next(iter(given.values())).content_type)
+    return ProcessAnswer(HTTPStatus.OK, text.encode(), next(iter(given.values())).content_type)
 
 
 def join_samples(texts: Mapping[str, str]) -> str:

@@ -50,7 +50,7 @@ class VerdictForm(forms.Form):
     note = forms.CharField(required=False, max_length=MAX_NOTE_CHARACTERS)
 
 
-class SelectionForm(forms.Form):
+class SelectedForm(forms.Form):
     action = forms.ChoiceField(choices=list(ACTIONS.items()))
     note = forms.CharField(required=False, max_length=MAX_NOTE_CHARACTERS)
     confirmed = forms.BooleanField(required=False)
@@ -143,7 +143,7 @@ class GenerationAdmin(admin.ModelAdmin):
 
     def change_selected(self, request: HttpRequest) -> HttpResponse:
         """Ask for confirmation, then change the selected generations."""
-        form, query = SelectionForm(request.POST), QueryDict(request.POST.get("query", ""))
+        form, query = SelectedForm(request.POST), QueryDict(request.POST.get("query", ""))
         back = with_parameter(query, newer=None)
         pks = valid_ids(request.POST.getlist("selected"))
         if not pks or not form.is_valid():

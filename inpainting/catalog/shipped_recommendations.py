@@ -29,7 +29,7 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class RecommendedModel:
     """A shipped model that may be recommended.
 
     words: what it is for. library: that it runs through. on_cpu, on_gpu: how long it takes there, as docs/measured.md
@@ -49,29 +49,29 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class RecommendedJob:
     """What people want to do. engine: of the models that do it. otherwise: what does it without one. candidates: the
     best first."""
 
     engine: str
     title: str
     otherwise: str
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[RecommendedModel, ...]
     works_without: bool = True
 
 
 JOBS = (
-    Job(
+    RecommendedJob(
         engine=ERASE,
         title=mark("Remove"),
         otherwise=mark("Quick fill, which needs no model, copies what is around the hole."),
         candidates=(
-            Candidate(
+            RecommendedModel(
                 "lama",
                 mark("Takes large things out of a photo: walls, floors and patterns go on behind them."),
                 on_cpu="",
             ),
-            Candidate(
+            RecommendedModel(
                 "migan",
                 mark("Takes things out of a photo with a network of a seventh of LaMa’s size."),
                 on_cpu="",
@@ -79,23 +79,23 @@ JOBS = (
             ),
         ),
     ),
-    Job(
+    RecommendedJob(
         engine=DIFFUSION,
         title=mark("Replace by words"),
         otherwise=mark("Nothing here reads a prompt yet."),
         works_without=False,
         candidates=(
-            Candidate(
+            RecommendedModel(
                 "flux-fill",
                 mark("Paints what you describe, the closest to your words and with the best seams of all."),
                 TORCH,
                 on_gpu="",
                 is_gated=True,
             ),
-            Candidate(
+            RecommendedModel(
                 "sdxl-inpainting", mark("Paints what you describe, with detail at 1024 × 1024."), TORCH, on_gpu=""
             ),
-            Candidate(
+            RecommendedModel(
                 "sd15-inpainting",
                 mark("Paints what you describe, at 512 × 512: the place to start."),
                 TORCH,
@@ -104,13 +104,15 @@ JOBS = (
             ),
         ),
     ),
-    Job(
+    RecommendedJob(
         engine=SEGMENTATION,
         title=mark("Select objects"),
         otherwise=mark("So far a click selects by colours and edges, which is rough."),
         candidates=(
-            Candidate("sam2.1-tiny", mark("Selects what is under a click or in a box, on the GPU."), TORCH, on_gpu=""),
-            Candidate("mobile-sam", mark("Selects what is under a click or in a box."), on_cpu=""),
+            RecommendedModel(
+                "sam2.1-tiny", mark("Selects what is under a click or in a box, on the GPU."), TORCH, on_gpu=""
+            ),
+            RecommendedModel("mobile-sam", mark("Selects what is under a click or in a box."), on_cpu=""),
         ),
     ),
 )
@@ -124,7 +126,7 @@ class Recommendation:
     missing_extra: the extra that this installation lacks for it. example: of the candidate.
     """
 
-    job: Job
+    job: RecommendedJob
     model: InferenceModel | None
     words: str = ""
     seconds: str = ""
@@ -141,7 +143,7 @@ def recommendations(models: Iterable[InferenceModel], machine: Machine, *, has_t
 
 
 def recommendation(
-    job: Job, models: Mapping[str, InferenceModel], machine: Machine, *, has_token: bool
+    job: RecommendedJob, models: Mapping[str, InferenceModel], machine: Machine, *, has_token: bool
 ) -> Recommendation:
     better = None
     for candidate in job.candidates:
@@ -159,7 +161,7 @@ def recommendation(
     return Recommendation(job, None, needed_bytes=(int(needed * cpu_factor(smallest)), int(needed)))
 
 
-def seconds_on(candidate: Candidate, model: InferenceModel, machine: Machine) -> str | None:
+def seconds_on(candidate: RecommendedModel, model: InferenceModel, machine: Machine) -> str | None:
     """Return how long the model takes on the machine, empty where not measured; None where it has no room."""
     needed = (model.memory_bytes or 0) * ROOM
     if candidate.on_gpu is not None and needed <= machine.gpu_bytes:
@@ -169,5 +171,5 @@ def seconds_on(candidate: Candidate, model: InferenceModel, machine: Machine) ->
     return None
 
 
-def cpu_factor(candidate: Candidate) -> int:
+def cpu_factor(candidate: RecommendedModel) -> int:
     return FULL_PRECISION if candidate.library == TORCH else 1

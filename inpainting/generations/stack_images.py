@@ -15,7 +15,7 @@ from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import scale_mask
 from inpainting.core.stack import Layer, check_laid, lay, touches
 from inpainting.engines.plan import with_shadow
-from inpainting.generations.stacks import PhotoStack, Step, beginning, seen_keys
+from inpainting.generations.stacks import PhotoStack, PhotoStep, beginning, seen_keys
 from inpainting.models import Generation
 from inpainting.models.images import StoredImage
 
@@ -42,7 +42,7 @@ def flatten(stack: PhotoStack) -> CanonicalImage:
     return shown
 
 
-def layer_of(step: Step) -> Layer:
+def layer_of(step: PhotoStep) -> Layer:
     """The layer of a step that has a result."""
     if step.result is None:
         raise ValueError(f"{step.generation} has no result {step.image}")
@@ -85,11 +85,11 @@ class KnownMasks:
     def __init__(self) -> None:
         self._bits: dict[str, tuple[NDArray[np.uint8], int]] = {}
 
-    def painted(self, step: Step) -> Mask:
+    def painted(self, step: PhotoStep) -> Mask:
         """Where a step painted: 255, also for greys."""
         return self._once(str(step.generation.pk), lambda: effective_mask(step.generation))
 
-    def lost_part(self, step: Step) -> Mask:
+    def lost_part(self, step: PhotoStep) -> Mask:
         """Where a step that others were made on shows something else now: its mask, or what of it is painted back."""
         back = step.painted_back
         if step.is_hidden or back is None:
@@ -104,7 +104,7 @@ class KnownMasks:
         return np.unpackbits(bits, axis=1, count=width) * np.uint8(255)
 
 
-def is_outdated(steps: Sequence[Step], place: int, known: KnownMasks) -> bool:
+def is_outdated(steps: Sequence[PhotoStep], place: int, known: KnownMasks) -> bool:
     step, beneath = steps[place], steps[:place]
     lost = set(step.made_on) - set(seen_keys(beneath))
     if not lost or step.result is None:
@@ -121,7 +121,7 @@ def is_outdated(steps: Sequence[Step], place: int, known: KnownMasks) -> bool:
     return False
 
 
-def carried(mask: Mask, steps: Sequence[Step]) -> Mask:
+def carried(mask: Mask, steps: Sequence[PhotoStep]) -> Mask:
     """A mask of the image beneath these steps, in the image that the last of them was painted on."""
     for step in steps:
         if step.generation.placement:

@@ -21,7 +21,7 @@ from inpainting.core.sentences import sentence
 from inpainting.core.setting import UPSCALE
 from inpainting.generations import history
 from inpainting.generations.stack_images import carried, effective_mask, flatten
-from inpainting.generations.stacks import PhotoStack, Step
+from inpainting.generations.stacks import PhotoStack, PhotoStep
 from inpainting.media.conversions import converting
 from inpainting.models import GeneratedImage, Generation, StackShare
 from inpainting.models.images import SOURCE_CREDENTIALS, delete_uncommitted_files
@@ -83,7 +83,7 @@ def usable(shares: QuerySet[StackShare]) -> list[StackShare]:
     return [shared for shared in shares.order_by("-created_at") if shared.is_usable]
 
 
-def report_of(stack: PhotoStack, seen: Sequence[Step]) -> dict[str, Any]:
+def report_of(stack: PhotoStack, seen: Sequence[PhotoStep]) -> dict[str, Any]:
     """What the steps that are seen have done, for the page and for Content Credentials."""
     results = [step.result for step in seen if step.result is not None]
     generations = [step.generation for step in seen]
@@ -103,7 +103,7 @@ def report_of(stack: PhotoStack, seen: Sequence[Step]) -> dict[str, Any]:
     return report
 
 
-def source_type(seen: Sequence[Step], results: Iterable[GeneratedImage]) -> DigitalSourceType:
+def source_type(seen: Sequence[PhotoStep], results: Iterable[GeneratedImage]) -> DigitalSourceType:
     """How the pixels that are seen came to be."""
     types = {image.source_type for image in results}
     if types == {DigitalSourceType.GENERATED} and not any(step.painted_back for step in seen):
@@ -113,7 +113,7 @@ def source_type(seen: Sequence[Step], results: Iterable[GeneratedImage]) -> Digi
     return DigitalSourceType.CAPTURES if DigitalSourceType.CAPTURES in types else DigitalSourceType.HUMAN_EDITS
 
 
-def coverage(steps: Sequence[Step]) -> float:
+def coverage(steps: Sequence[PhotoStep]) -> float:
     """The share of the image that the steps that are seen have repainted, 0 to 1. Enlarging alone repaints nothing."""
     repainted: Mask | None = None
     above = [step for step in steps if step.is_seen or not step.changes_size]
@@ -125,7 +125,7 @@ def coverage(steps: Sequence[Step]) -> float:
     return 0.0 if repainted is None else round(masks.coverage(repainted), 6)
 
 
-def visible_mask(step: Step) -> Mask:
+def visible_mask(step: PhotoStep) -> Mask:
     """Where a step is seen: 0 outside its mask, and where it is wholly painted back."""
     mask, back = effective_mask(step.generation), step.painted_back
     if back is None:

@@ -35,7 +35,7 @@ UNNAMED_FOR = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PhotoStep:
     """One result of a generation, inside its effective mask."""
 
     generation: Generation
@@ -76,7 +76,7 @@ class Step:
 class PhotoStack:
     """The steps of a photo, the lowest first, at least one."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[PhotoStep, ...]
     row: Stack | None = None  # None: it is derived and not stored
 
     @property
@@ -100,7 +100,7 @@ class StepChange:
     made_on: tuple[str, ...] | None = None  # None: as before; of a new step, what is seen beneath it now
 
 
-def seen_keys(steps: Iterable[Step]) -> tuple[str, ...]:
+def seen_keys(steps: Iterable[PhotoStep]) -> tuple[str, ...]:
     return tuple(step.key for step in steps if step.is_seen)
 
 
@@ -114,7 +114,7 @@ def find(user: Any, pk: UUID) -> PhotoStack | None:
     return PhotoStack(steps, row) if steps else None
 
 
-def steps_of(user: Any, rows: Iterable[StackStep]) -> tuple[Step, ...]:
+def steps_of(user: Any, rows: Iterable[StackStep]) -> tuple[PhotoStep, ...]:
     """The steps of a stack without those whose generation failed or is gone.
 
     What a deleted generation painted stays in the steps above: the lowest that was made on it is the new beginning, and
@@ -122,7 +122,7 @@ def steps_of(user: Any, rows: Iterable[StackStep]) -> tuple[Step, ...]:
     """
     rows = list(rows)
     generations = history.for_user(user).in_bulk([row.generation_id for row in rows])
-    steps: list[Step] = []
+    steps: list[PhotoStep] = []
     merged: set[str] = set()  # keys that are part of the photo now
     place, is_gap = 0, False
     for row in rows:
@@ -130,7 +130,7 @@ def steps_of(user: Any, rows: Iterable[StackStep]) -> tuple[Step, ...]:
         is_gap, place = is_gap or row.position != place or generation is None, row.position + 1
         if generation is None or (generation.status in ENDED and generation.status != Status.SUCCEEDED):
             continue
-        step = Step(generation, row.image, row.is_hidden, row.painted_back, tuple(row.made_on))
+        step = PhotoStep(generation, row.image, row.is_hidden, row.painted_back, tuple(row.made_on))
         if is_gap and names_missing(user, step):
             steps, is_gap = [], False
             merged |= set(step.made_on)
@@ -138,7 +138,7 @@ def steps_of(user: Any, rows: Iterable[StackStep]) -> tuple[Step, ...]:
     return tuple(steps)
 
 
-def names_missing(user: Any, step: Step) -> bool:
+def names_missing(user: Any, step: PhotoStep) -> bool:
     """Whether the step was made on a generation that is gone."""
     named = {UUID(key.partition("/")[0]) for key in step.made_on}
     return history.for_user(user).filter(pk__in=named).count() < len(named)
@@ -153,7 +153,7 @@ def ending_in(user: Any, generation: Generation, image: int = 0) -> PhotoStack:
         stored.setdefault(row.generation_id, []).append(row)
     above: list[tuple[Generation, int]] = []
     part: Generation | None = generation
-    beneath: tuple[Step, ...] = ()
+    beneath: tuple[PhotoStep, ...] = ()
     while part is not None:
         found = stack_up_to(user, part, image, stored.get(part.pk, ()))
         if found is not None:
@@ -164,7 +164,7 @@ def ending_in(user: Any, generation: Generation, image: int = 0) -> PhotoStack:
         above.append((part, image))
         image, part = continued(part, tree)
     for part, chosen in reversed(above):
-        beneath = (*beneath, Step(part, chosen, made_on=seen_keys(beneath)))
+        beneath = (*beneath, PhotoStep(part, chosen, made_on=seen_keys(beneath)))
     return PhotoStack(beneath)
 
 
@@ -197,7 +197,7 @@ def continued(generation: Generation, tree: dict[UUID, Generation]) -> tuple[int
         parent = tree.get(parent.parent_id) if parent.parent_id else None
     if parent is None or parent.status != Status.SUCCEEDED:
         return 0, None
-    if parent.result_size != Step(generation, 0).made_on_size:
+    if parent.result_size != PhotoStep(generation, 0).made_on_size:
         return 0, None
     images = list(parent.images.all())
     return next((image.index for image in images if len(images) > 1 and is_source(image, generation)), 0), parent
@@ -218,7 +218,7 @@ def without(stack: PhotoStack, *, from_place: int) -> PhotoStack:
     return replace(stack, steps=(*steps[:from_place], *(replace(step, is_hidden=True) for step in steps[from_place:])))
 
 
-def beginning(steps: Sequence[Step]) -> tuple[StoredImage, Sequence[Step]]:
+def beginning(steps: Sequence[PhotoStep]) -> tuple[StoredImage, Sequence[PhotoStep]]:
     """The stored image that is laid lowest, and the steps to lay over it. steps: at least one.
 
     It is the result of the highest step that is seen whole and was made on exactly what is seen beneath it.
@@ -280,12 +280,12 @@ def change(user: Any, pk: UUID, changes: Sequence[StepChange], *, revision: int)
         return PhotoStack(steps, save_steps(found.row, steps))
 
 
-def changed(user: Any, former: Sequence[Step], changes: Sequence[StepChange]) -> tuple[Step, ...]:
+def changed(user: Any, former: Sequence[PhotoStep], changes: Sequence[StepChange]) -> tuple[PhotoStep, ...]:
     """The steps as a client wants them, with what it leaves out as it was."""
     known = {step.generation.pk: step for step in former}
     generations = history.for_user(user).in_bulk([wanted.generation for wanted in changes])
     masks = StepMask.objects.filter(owner=user).in_bulk([wanted.painted_back for wanted in changes])
-    steps: tuple[Step, ...] = ()
+    steps: tuple[PhotoStep, ...] = ()
     for place, wanted in enumerate(changes):
         generation = generations.get(wanted.generation)
         if generation is None:
@@ -297,7 +297,7 @@ def changed(user: Any, former: Sequence[Step], changes: Sequence[StepChange]) ->
             before = known.get(generation.pk)
             made_on = seen_keys(steps) if before is None else before.made_on
         back = None if wanted.painted_back is None else masks[wanted.painted_back]
-        steps = (*steps, Step(generation, wanted.image, wanted.is_hidden, back, tuple(made_on)))
+        steps = (*steps, PhotoStep(generation, wanted.image, wanted.is_hidden, back, tuple(made_on)))
     return steps
 
 
@@ -305,7 +305,7 @@ def not_found(field: str, message: Sentence) -> InvalidRequest:
     return InvalidRequest(message, code="step_not_found", field=field)
 
 
-def check(steps: Sequence[Step]) -> None:
+def check(steps: Sequence[PhotoStep]) -> None:
     """Raise InvalidRequest for steps that cannot lie over each other: `field_invalid`, `step_does_not_fit`,
     `step_changes_size` for one that is hidden or painted back although later steps have its size, and
     `too_many_megapixels`."""
@@ -345,7 +345,7 @@ def check(steps: Sequence[Step]) -> None:
         check_laid(step.generation.result_size for step in beginning(steps)[1])
 
 
-def check_painted_back(step: Step, place: int) -> None:
+def check_painted_back(step: PhotoStep, place: int) -> None:
     field = f"steps[{place}].painted_back"
     if step.changes_size:
         message = sentence(
@@ -365,7 +365,7 @@ def invalid(field: str, message: Sentence, *, code: str = "field_invalid") -> In
     return InvalidRequest(message, code=code, field=field)
 
 
-def save_steps(row: Stack, steps: Sequence[Step]) -> Stack:
+def save_steps(row: Stack, steps: Sequence[PhotoStep]) -> Stack:
     """Replace the steps of a stack in the caller's transaction, which has locked the owner. Raises LimitReached."""
     former = 0 if row._state.adding else row.steps.count()
     if len(steps) > former:

@@ -215,7 +215,7 @@ class UnsentBytes:
         return data
 
 
-class Names:
+class ArchiveNames:
     """File names that are safe on every system and unique in their folder, regardless of case."""
 
     def __init__(self, *taken: str) -> None:

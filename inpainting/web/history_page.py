@@ -31,7 +31,7 @@ from inpainting.generations import history, undoable_delete
 from inpainting.generations.edit_tree import in_tree, newest_steps, steps_of
 from inpainting.generations.pages import Cursor, page_of
 from inpainting.generations.search import MAX_SHORT, has_short_words_alone, search, values_in_use
-from inpainting.media.archives import ArchiveEntry, Names, zip_response
+from inpainting.media.archives import ArchiveEntry, ArchiveNames, zip_response
 from inpainting.models import GeneratedImage, Generation, InferenceModel, Status
 from inpainting.models.generation_request import JOINED_IMAGES, NATIVE
 from inpainting.translation import translated
@@ -345,7 +345,7 @@ def download_selected(request: SignedInRequest) -> HttpResponseBase:
 
 
 def archive_entries(generations: list[Generation]) -> Iterator[ArchiveEntry]:
-    names = Names("manifest.json")
+    names = ArchiveNames("manifest.json")
     for number, generation in enumerate(generations, 1):
         for image in generation.images.all():
             about = {

@@ -651,7 +651,7 @@ def test_the_archive_has_unchanged_results_and_a_manifest(post_batch: PostBatch,
 
 
 def test_archive_names_are_safe_and_unique() -> None:
-    names = archives.Names("manifest.json")
+    names = archives.ArchiveNames("manifest.json")
     wanted = [
         "../../etc/passwd",
         "C:\\a\\b.png",

@@ -20,7 +20,7 @@ from pytest_django import Settings
 
 from accounts.models import ApiKey, Scope, User
 from inpainting.api.compat.deep_image import DIALECT
-from inpainting.api.compat.deep_image.body import GenerateForm, RequestForm
+from inpainting.api.compat.deep_image.body import DeepImageForm, GenerateForm
 from inpainting.api.fields import ImageText
 from inpainting.core.codecs import decode_image
 from inpainting.core.codecs.formats import TOO_LARGE
@@ -401,7 +401,7 @@ def test_the_mask_of_a_scaled_source_is_no_surprise(program: Client) -> None:
 
 
 def test_base64_is_not_examined_character_by_character() -> None:
-    assert RequestForm.model_fields["url"].annotation == ImageText | None
+    assert DeepImageForm.model_fields["url"].annotation == ImageText | None
     assert GenerateForm.model_fields["ip_image2"].annotation == ImageText | None
 
 

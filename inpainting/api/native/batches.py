@@ -31,7 +31,7 @@ from inpainting.api.views import AnyBodyView, ImageView
 from inpainting.core.codecs.formats import EXTENSIONS, PNG
 from inpainting.core.sentences import sentence
 from inpainting.generations import batches
-from inpainting.media.archives import ArchiveEntry, Names, zip_response
+from inpainting.media.archives import ArchiveEntry, ArchiveNames, zip_response
 from inpainting.models import Batch, Status
 
 
@@ -164,7 +164,7 @@ class BatchResults(ImageView):
 
 
 def archive_entries(batch: Batch) -> Iterator[ArchiveEntry]:
-    names = Names("manifest.json")
+    names = ArchiveNames("manifest.json")
     for item in batch.items.all():
         generation = item.generation
         if generation is None or item.state != Status.SUCCEEDED:

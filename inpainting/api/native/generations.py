@@ -20,7 +20,7 @@ from inpainting.api.native.pagination import read_query, render_page
 from inpainting.api.native.requests import read_idempotency
 from inpainting.api.native.schemas.bodies import CHANGES
 from inpainting.api.native.schemas.generations import GenerationDocument, PageDocument, Pending, WholeGenerationDocument
-from inpainting.api.native.search import Search, is_everything, search
+from inpainting.api.native.search import HistoryQuery, is_everything, search
 from inpainting.api.openapi import ACCEPTING, KEY, documented
 from inpainting.api.views import AnyBodyView
 from inpainting.catalog.lookup import Catalog
@@ -57,11 +57,11 @@ class GenerationList(APIView):
         "List your generations, newest first",
         {200: PageDocument},
         problems=(400, 404),
-        parameters=[Search],
+        parameters=[HistoryQuery],
         name="generations_list",
     )
     def get(self, request: Request) -> Response:
-        query = read_query(request, Search)
+        query = read_query(request, HistoryQuery)
         found = search(history.of_all_users(), query, owner=request.user.pk)
         count = history.count_of(request.user) if is_everything(query) else None
         return Response(render_page(PageDocument, found, query, request, GenerationDocument.of, count=count))

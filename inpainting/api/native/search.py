@@ -29,7 +29,7 @@ def read_time(text: object) -> datetime:
 Time = Annotated[datetime, PlainValidator(read_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
-class Search(PageQuery):
+class HistoryQuery(PageQuery):
     """The query parameters. Results contain every word of `prompt`, in any order."""
 
     status: Status | None = None
@@ -47,12 +47,12 @@ class Search(PageQuery):
     tree: UUID | None = Field(None, description="A generation: all of its edit tree, from the root on.")
 
 
-def is_everything(query: Search) -> bool:
+def is_everything(query: HistoryQuery) -> bool:
     """Return whether nothing is searched for."""
     return not query.sent().keys() - PageQuery.model_fields.keys()
 
 
-def search(generations: QuerySet[Generation], query: Search, *, owner: int | None) -> QuerySet[Generation]:
+def search(generations: QuerySet[Generation], query: HistoryQuery, *, owner: int | None) -> QuerySet[Generation]:
     sent = query.sent()
     exact: dict[str, Any] = {name: sent[name] for name in ("status", "engine", "service") if name in sent}
     others = {name: sent[name] for name in ("created_after", "created_before", "prompt") if name in sent}

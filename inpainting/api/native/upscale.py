@@ -43,7 +43,7 @@ FIELDS_OF_DETAIL = DETAIL_NAMES | DETAIL_ALIASES.keys() | {"detail_model", "mask
 KNOWN_FIELDS = FIELDS_OF_DETAIL | {*UpscaleForm.model_fields, *IMAGE_FIELDS, "csrfmiddlewaretoken"}
 
 
-class Upscale(AnyBodyView):
+class UpscaleView(AnyBodyView):
     """Form fields and files, or JSON. The response waits for the result, unless a Prefer header limits the wait.
 
     The generation has the engine `upscale`; its result keeps the mode, the depth and the colour profile of the image,

@@ -39,8 +39,8 @@ urlpatterns = [
     path("api/img2img/dry-run/", plan.FormerDryRun.as_view()),
     path("api/img2img/interrupt", img2img.Interrupt.as_view(), name="img2img-interrupt"),
     path("api/img2img/interrupt/", img2img.Interrupt.as_view()),
-    path("api/upscale", upscale.Upscale.as_view(), name="upscale"),
-    path("api/upscale/", upscale.Upscale.as_view()),
+    path("api/upscale", upscale.UpscaleView.as_view(), name="upscale"),
+    path("api/upscale/", upscale.UpscaleView.as_view()),
     path("api/upload-mask", uploads.UploadMask.as_view(), name="upload-mask"),
     path("api/upload-mask/", uploads.UploadMask.as_view()),
     *(

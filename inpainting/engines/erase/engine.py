@@ -32,7 +32,7 @@ from inpainting.engines.quick_fill.progress import Report
 from inpainting.networks.network_cache import network_cache
 
 if TYPE_CHECKING:
-    from inpainting.engines.erase.onnx_networks import OnnxNetwork
+    from inpainting.engines.erase.onnx_networks import EraseNetwork
 
 PREVIEW_SIDE = 256
 MAX_ENLARGEMENT = 2
@@ -91,16 +91,16 @@ class Erase:
                 on_step(replace(step, preview=scaled_preview(out)))
             yield out
 
-    def network(self, spec: ModelSpec) -> OnnxNetwork:
+    def network(self, spec: ModelSpec) -> EraseNetwork:
         """The network in memory. The first call imports onnxruntime.
 
         Raises EngineFailed (`model_unavailable`, `model_refused`) if it cannot be loaded.
         """
-        from inpainting.engines.erase.onnx_networks import OnnxNetwork
+        from inpainting.engines.erase.onnx_networks import EraseNetwork
 
         if spec.path is None:
             raise EngineFailed(install_hint(spec.slug, spec.label), code="model_unavailable")
-        network: OnnxNetwork = network_cache.get(OnnxNetwork, spec, spec.path)
+        network: EraseNetwork = network_cache.get(EraseNetwork, spec, spec.path)
         return network
 
 

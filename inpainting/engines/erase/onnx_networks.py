@@ -24,7 +24,7 @@ MIN_SIDE, MAX_SIDES = 16, 2
 scales down by interpolation without a filter, which drops pixels beyond a factor of two."""
 
 
-class OnnxNetwork:
+class EraseNetwork:
     """A session of one ONNX file; `side` is the height and the width of its window, in pixels."""
 
     def __init__(self, spec: ModelSpec, path: Path) -> None:

@@ -30,7 +30,7 @@ def depthwise(features: int) -> nn.Conv2d:
     return nn.Conv2d(features, features, 3, padding=1, groups=features)
 
 
-class Positions(nn.Module):  # type: ignore[misc]  # torch declares no type
+class RelativePositions(nn.Module):  # type: ignore[misc]  # torch declares no type
     """A network that computes the biases of relative positions from the differences between two places."""
 
     def __init__(self, features: int, heads: int) -> None:
@@ -81,7 +81,7 @@ class SpatialAttention(Attention):
     def __init__(self, sizes: DATSizes, heads: int) -> None:
         super().__init__(sizes)
         self.heads = heads // BRANCHES
-        branches = (nn.ModuleDict({"pos": Positions(sizes.positions, self.heads)}) for _ in range(BRANCHES))
+        branches = (nn.ModuleDict({"pos": RelativePositions(sizes.positions, self.heads)}) for _ in range(BRANCHES))
         self.attns = nn.ModuleList(branches)
 
     def forward(self, x: Tensor, windows: tuple[Windows, ...]) -> Tensor:  # [1, h, w, channels], the same
@@ -143,7 +143,7 @@ class FeedForward(nn.Module):  # type: ignore[misc]  # torch declares no type
         return output
 
 
-class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
+class DatBlock(nn.Module):  # type: ignore[misc]  # torch declares no type
     """A dual aggregation Transformer block (DATB)."""
 
     def __init__(self, sizes: DATSizes, heads: int, number: int) -> None:
@@ -168,7 +168,7 @@ class DATNetwork(SuperResolution):
         self.layers = nn.ModuleList(
             nn.ModuleDict(
                 {
-                    "blocks": nn.ModuleList(Block(sizes, heads, number) for number in range(blocks)),
+                    "blocks": nn.ModuleList(DatBlock(sizes, heads, number) for number in range(blocks)),
                     "conv": end_of_blocks(sizes.reconstruction),
                 }
             )

@@ -26,7 +26,7 @@ CONVOLVED = 0.01
 """The share of a block's convolutions in what is added to its input, of all published networks."""
 
 
-class ChannelAttention(nn.Module):  # type: ignore[misc]  # torch declares no type
+class ChannelGate(nn.Module):  # type: ignore[misc]  # torch declares no type
     """Each channel times a weight, which is computed from the means of all."""
 
     def __init__(self, features: int, squeezed: int) -> None:
@@ -43,7 +43,7 @@ class ChannelAttention(nn.Module):  # type: ignore[misc]  # torch declares no ty
         return x * self.attention(x)
 
 
-class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
+class HatBlock(nn.Module):  # type: ignore[misc]  # torch declares no type
     """A hybrid attention block (HAB)."""
 
     def __init__(self, sizes: HATSizes, heads: int) -> None:
@@ -55,7 +55,7 @@ class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
             convolution(features, sizes.compressed),
             nn.GELU(),
             convolution(sizes.compressed, features),
-            ChannelAttention(features, sizes.squeezed),
+            ChannelGate(features, sizes.squeezed),
         )
         self.conv_block = nn.ModuleDict({"cab": nn.Sequential(*layers)})
         self.mlp = MLP(features, sizes.hidden)
@@ -109,7 +109,7 @@ def network(sizes: HATSizes) -> WindowNetwork:
     groups = (
         Group(
             sizes.reconstruction,
-            (Block(sizes, heads) for _ in range(blocks)),
+            (HatBlock(sizes, heads) for _ in range(blocks)),
             overlap_attn=OverlappingAttention(sizes, heads),
         )
         for blocks, heads in zip(sizes.blocks, sizes.heads, strict=True)

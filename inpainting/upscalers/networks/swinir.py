@@ -10,7 +10,7 @@ from inpainting.upscalers.networks.super_resolution import MLP, Group, WindowAtt
 from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop
 
 
-class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
+class SwinBlock(nn.Module):  # type: ignore[misc]  # torch declares no type
     """A block of the Swin Transformer."""
 
     def __init__(self, features: int, window: int, heads: int, hidden: int) -> None:
@@ -28,7 +28,7 @@ class Block(nn.Module):  # type: ignore[misc]  # torch declares no type
 def network(sizes: SwinIRSizes) -> WindowNetwork:
     features = sizes.reconstruction.features
     groups = (
-        Group(sizes.reconstruction, (Block(features, sizes.window, heads, sizes.hidden) for _ in range(blocks)))
+        Group(sizes.reconstruction, (SwinBlock(features, sizes.window, heads, sizes.hidden) for _ in range(blocks)))
         for blocks, heads in zip(sizes.blocks, sizes.heads, strict=True)
     )
     return WindowNetwork(sizes.reconstruction, sizes.window, groups)

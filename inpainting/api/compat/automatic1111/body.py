@@ -52,7 +52,7 @@ class ResizeMode(IntEnum):
     LATENT = 3
 
 
-class Options(BaseModel):
+class OptionsBody(BaseModel):
     """The options that have an effect: of one request, or those that the server keeps."""
 
     sd_model_checkpoint: Name = ""

@@ -48,7 +48,7 @@ class Automatic1111(Dialect):
         routes: dict[str, Any] = {
             PAINTING: InpaintView.as_view,
             EXTRAS: views.ExtraSingleImage.as_view,
-            r"^sdapi/v1/progress/?$": views.Progress.as_view,
+            r"^sdapi/v1/progress/?$": views.LatestProgress.as_view,
             r"^sdapi/v1/interrupt/?$": views.Control.as_view,
             r"^sdapi/v1/skip/?$": views.Skip.as_view,
             r"^sdapi/v1/options/?$": views.OptionsView.as_view,

@@ -8,7 +8,7 @@ from typing import Any
 from rest_framework.request import Request
 
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.automatic1111.body import Options
+from inpainting.api.compat.automatic1111.body import OptionsBody
 from inpainting.api.compat.callers_options import read_options, update_options
 from inpainting.api.dialect import closest_model
 from inpainting.catalog.lookup import Catalog, first_found, spellings
@@ -24,7 +24,7 @@ def store_options(request: Request, sent: Mapping[str, Any]) -> list[str]:
     """Keep the options that have an effect; return the names of the others. Raises InvalidRequest for a name that
     nothing installed has."""
     options, catalog = check_options(sent), Catalog()
-    kept = {name: value for name, value in sent.items() if name in Options.model_fields}
+    kept = {name: value for name, value in sent.items() if name in OptionsBody.model_fields}
     if "sd_model_checkpoint" in kept:
         kept["sd_model_checkpoint"] = find_model(options.sd_model_checkpoint, catalog, [])
     if "sd_vae" in kept:
@@ -34,11 +34,11 @@ def store_options(request: Request, sent: Mapping[str, Any]) -> list[str]:
     return [name for name in sent if name not in kept]
 
 
-def check_options(sent: Mapping[str, Any]) -> Options:
-    return fastapi.validate(Options, {name: value for name, value in sent.items() if value is not None})
+def check_options(sent: Mapping[str, Any]) -> OptionsBody:
+    return fastapi.validate(OptionsBody, {name: value for name, value in sent.items() if value is not None})
 
 
-def options_of(request: Request, catalog: Catalog) -> Options:
+def options_of(request: Request, catalog: Catalog) -> OptionsBody:
     """Return the options of the caller's key. A model or VAE that is no longer there leaves the choice to the server
     again."""
     stored = read_options(request, NAME)

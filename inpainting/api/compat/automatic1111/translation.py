@@ -9,7 +9,14 @@ from rest_framework.request import Request
 
 from inpainting import families
 from inpainting.api.compat import fastapi
-from inpainting.api.compat.automatic1111.body import ControlUnit, ImageBody, Options, ResizeMode, TextBody, read_body
+from inpainting.api.compat.automatic1111.body import (
+    ControlUnit,
+    ImageBody,
+    OptionsBody,
+    ResizeMode,
+    TextBody,
+    read_body,
+)
 from inpainting.api.compat.automatic1111.options import (
     OVERRIDDEN_MODEL,
     UNSET,
@@ -106,10 +113,10 @@ class PaintReading:
             catalog=self.catalog,
         )
 
-    def read_options(self) -> Options:
+    def read_options(self) -> OptionsBody:
         """Return the options of the key, with those of the request in their place, and find the model."""
         sent = {name: value for name, value in self.body.override_settings.items() if value is not None}
-        known = sent.keys() & Options.model_fields.keys()
+        known = sent.keys() & OptionsBody.model_fields.keys()
         self.sent |= {f"override_settings.{name}" for name in known}
         self.notes.ignored.extend([f"override_settings.{shown_name(name)}" for name in sent if name not in known])
         stored = options_of(self.request, self.catalog)

@@ -52,7 +52,7 @@ def null(headers: Mapping[str, str] | None = None) -> HttpResponse:
     return HttpResponse("null", content_type="application/json", headers=dict(headers or {}))
 
 
-class Progress(DialectView):
+class LatestProgress(DialectView):
     def get(self, request: Request) -> HttpResponse:
         """The progress of the caller's generation. Where another process paints there is no image of it."""
         unfinished = callers_unfinished(request)

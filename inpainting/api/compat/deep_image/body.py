@@ -124,7 +124,7 @@ class GenerateForm(Fields):
     controlnet_conditioning_scale: Annotated[Number, Range(0.0, 1.0)] | None = None
 
 
-class BackgroundForm(Fields):
+class BackgroundObject(Fields):
     generate: GenerateForm | None = None
     remove: Word | None = None  # read, as `color` is, where nothing is painted
     color: Word | None = None
@@ -135,21 +135,21 @@ class WebhooksForm(Fields):
 
 
 @with_settings([find_setting("output_format")])
-class RequestForm(Fields):
+class DeepImageForm(Fields):
     """The fields that have an effect; all others are accepted and listed as ignored."""
 
     url: ImageText | None = None
     width: SideOfResult | None = None
     height: SideOfResult | None = None
     fit: Annotated[str, PlainValidator(read_fit)] | None = None
-    background: BackgroundForm | None = None
+    background: BackgroundObject | None = None
     quality: Quality | None = None
     output_quality: Quality | None = None  # sent by some clients
     max_file_size: Annotated[int, PlainValidator(read_kilobytes)] | None = None
     webhooks: WebhooksForm | None = None
 
 
-OBJECTS: dict[str, type[Fields]] = {"background": BackgroundForm, "generate": GenerateForm, "webhooks": WebhooksForm}
+OBJECTS: dict[str, type[Fields]] = {"background": BackgroundObject, "generate": GenerateForm, "webhooks": WebhooksForm}
 """Fields that are objects -> their fields."""
 
 

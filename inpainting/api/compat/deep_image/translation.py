@@ -20,7 +20,7 @@ from inpainting.api.compat.deep_image.body import (
     NAME,
     OUTPAINTING,
     UPSCALE,
-    RequestForm,
+    DeepImageForm,
     echo,
     names_of,
     unknown_fields,
@@ -63,7 +63,7 @@ def read_request(
     sent: dict[str, Any], file: SentImage | None, request: Request, *, fetch_until: float | None
 ) -> tuple[InpaintRequest, Submission]:
     """Read and check the fields, then the images. Raises InvalidRequest."""
-    catalog, values = Catalog(), RequestForm.read(sent).sent()
+    catalog, values = Catalog(), DeepImageForm.read(sent).sent()
     generate = values.get("background", {}).get("generate", {})
     source = file or (image_text("url", values["url"]) if values.get("url", "").strip() else None)
     if source is None:
@@ -78,7 +78,7 @@ def read_request(
         mask = read(image_text("ip_image2", generate["ip_image2"]), NAMED_MASK)
     paint_settings = settings_of(values, generate, image.format, catalog)
     paint_settings, described = add_description(paint_settings, image.image, values, catalog, request.user)
-    size, ignored = requested_size(values, image.image), [*unknown_fields(sent, RequestForm)]
+    size, ignored = requested_size(values, image.image), [*unknown_fields(sent, DeepImageForm)]
     ignored += fields_without_use(values, paint_settings)
     ignored += [shown_name(name) for name in request.FILES if name != source.field]
     if file is not None and values.get("url", "").strip():
@@ -103,13 +103,13 @@ def read_request(
             inpaint_request, notes = enlarging_request(image.image, larger, paint_settings), ()
         else:
             inpaint_request, notes = build_scaled_request(image, mask, paint_settings, fitted)
-    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, RequestForm)}
+    for_webhook = {"origin": origin_of(request), "key": ending_key(request), "request": echo(sent, DeepImageForm)}
     return (
         inpaint_request,
         Submission(
             source_name=source.name,
             warnings=(*notes, *described),
-            sent_fields=tuple(names_of(sent, RequestForm)),
+            sent_fields=tuple(names_of(sent, DeepImageForm)),
             webhook_url=webhook_url,
             ignored_fields=tuple(ignored[:MAX_IGNORED_FIELDS]),
             service_data=for_webhook if webhook_url else {},

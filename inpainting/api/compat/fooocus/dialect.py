@@ -74,7 +74,7 @@ class Fooocus(Dialect):
         return [
             re_path(r"^v1/engine/generate/?$", generate),
             re_path(r"^v1/engine/control/?$", control),
-            re_path(r"^v1/engines/all-models/?$", views.ModelList.as_view()),
+            re_path(r"^v1/engines/all-models/?$", views.AllModels.as_view()),
             re_path(r"^v1/engines/styles/?$", views.StyleList.as_view()),
             re_path(r"^v1/tools/generate_mask/?$", generate_mask),
             re_path(r"^v1/tools/describe-image/?$", describe_image),

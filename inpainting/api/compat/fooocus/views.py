@@ -94,7 +94,7 @@ class ControlView(TaskView):
         return json_response({"message": CONTROLS[action]})
 
 
-class ModelList(DialectView):
+class AllModels(DialectView):
     required_scope = Scope.READ
 
     def get(self, request: Request) -> HttpResponse:

@@ -43,7 +43,7 @@ class IOPaint(Dialect):
             path("api/v1/model", views.Model.as_view()),
             path("api/v1/switch_plugin_model", views.SwitchPluginModel.as_view()),
             path("api/v1/gen-info", views.GenInfo.as_view()),
-            path("api/v1/inpaint", views.Inpaint.as_view()),
+            path("api/v1/inpaint", views.Paint.as_view()),
             path("api/v1/adjust_mask", views.AdjustMask.as_view()),
             path("api/v1/run_plugin_gen_mask", views.PluginMask.as_view()),
             path("api/v1/run_plugin_gen_image", views.PluginImage.as_view()),

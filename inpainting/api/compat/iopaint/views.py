@@ -50,7 +50,7 @@ class PageView(DialectView):
     authentication_classes: Any = (DialectKeyAuthentication, OwnPageAuthentication, LocalAuthentication)
 
 
-class Inpaint(PageView, InpaintView):
+class Paint(PageView, InpaintView):
     """The image in its own format, with the seed in `X-Seed`."""
 
 

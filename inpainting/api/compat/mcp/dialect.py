@@ -23,7 +23,7 @@ from inpainting.api.compat.mcp.protocol import (
     read_message,
 )
 from inpainting.api.compat.mcp.tools import TOOLS
-from inpainting.api.compat.mcp.uploads import Upload
+from inpainting.api.compat.mcp.uploads import SentFile
 from inpainting.api.dialect import json_response
 from inpainting.api.errors import api_error
 from inpainting.api.parsers import JsonFormParser
@@ -105,7 +105,7 @@ class McpServer(Mcp):
     def urls(self) -> Sequence[URLPattern]:
         return [
             re_path(r"^mcp/?$", Endpoint.as_view(parser_classes=(JsonFormParser,))),
-            path("mcp/uploads/<str:token>", Upload.as_view(), name="mcp-upload"),
+            path("mcp/uploads/<str:token>", SentFile.as_view(), name="mcp-upload"),
         ]
 
 

@@ -47,7 +47,7 @@ class LinkAuthentication(BaseAuthentication):
         return owner, found
 
 
-class Upload(DialectView):
+class SentFile(DialectView):
     """`POST`, with an image as the whole body: `{"image"}`, a link for the tools."""
 
     authentication_classes: Any = (LinkAuthentication,)

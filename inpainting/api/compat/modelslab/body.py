@@ -116,7 +116,7 @@ class PaintForm(RequestForm):
     ip_adapter_image: ImageText | None = None
 
 
-class TextToImageForm(PaintForm):
+class PromptForm(PaintForm):
     model_id: ModelName
     prompt: Prompt
 
@@ -180,7 +180,7 @@ class BackgroundForm(RequestForm):
     inverse_mask: bool = False
 
 
-class CaptionForm(Fields):
+class DescriptionForm(Fields):
     init_image: ImageText
     length: Literal["short", "normal", "long"] = "normal"
 
@@ -188,7 +188,7 @@ class CaptionForm(Fields):
 FORMS: Mapping[str, type[RequestForm]] = {
     "images/inpaint": InpaintForm,
     "images/img2img": ImageToImageForm,
-    "images/text2img": TextToImageForm,
+    "images/text2img": PromptForm,
     "image_editing/inpaint": EditForm,
     "image_editing/outpaint": OutpaintForm,
     "image_editing/object_removal": ObjectRemovalForm,

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from accounts.models import Scope
 from inpainting.api.analyses import respond_with_caption
 from inpainting.api.compat.modelslab.answers import error_body
-from inpainting.api.compat.modelslab.body import CaptionForm, sent_fields
+from inpainting.api.compat.modelslab.body import DescriptionForm, sent_fields
 from inpainting.api.dialect import json_response, origin_of, shown_names
 from inpainting.api.errors import NOT_FOUND, ending_error
 from inpainting.api.images import URL, ImageRole, SentImage, read_image
@@ -87,7 +87,7 @@ class Describe(KeyedView):
 
     def post(self, request: Request) -> HttpResponseBase:
         sent, arrived_at = sent_fields(request), arrival_time(request)
-        image = SentImage("init_image", CaptionForm.read(sent).init_image)
+        image = SentImage("init_image", DescriptionForm.read(sent).init_image)
         ignored = shown_names(name for name, value in sent.items() if name != "init_image" and value is not False)
 
         def render(caption: Caption) -> HttpResponseBase:

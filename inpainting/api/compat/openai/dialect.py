@@ -30,7 +30,7 @@ SERVER_CHOICE = ("auto", "gpt-image-1", "dall-e-2")
 """Names that are listed beside the installed models, for clients that show a list or look for a name in it."""
 
 
-class ModelList(DialectView):
+class OpenAIModels(DialectView):
     required_scope = Scope.READ
 
     def get(self, request: Request) -> HttpResponse:
@@ -66,7 +66,7 @@ class OpenAI(Dialect):
         return [
             re_path(rf"^(?:{places})images/(?:edits|generations)/?$", paint),
             re_path(rf"^(?:{places})images/variations/?$", MissingView.as_view(why=NO_VARIATIONS)),
-            re_path(r"^(?:openai/)?v1/models/?$", ModelList.as_view()),
+            re_path(r"^(?:openai/)?v1/models/?$", OpenAIModels.as_view()),
             re_path(r"^(?:openai/)?v1/models/(?P<name>[^/]+(?:/[^/]+)?)/?$", ModelDetail.as_view()),
         ]
 

@@ -17,7 +17,7 @@ from inpainting.core.masks import MaskPolarity
 from inpainting.core.settings_table import find_setting
 from inpainting.generations import description
 from inpainting.generations.stack_images import made_on_hidden, stored_image
-from inpainting.generations.stacks import MAX_STEPS, PhotoStack, Step, StepChange
+from inpainting.generations.stacks import MAX_STEPS, PhotoStack, PhotoStep, StepChange
 from inpainting.models import GeneratedImage, Status
 from inpainting.models.images import StoredImage
 
@@ -108,7 +108,7 @@ class StepDocument(Answer):
     thumbnail: str | None
 
     @classmethod
-    def of(cls, step: Step, *, made_on_hidden: bool) -> Self:
+    def of(cls, step: PhotoStep, *, made_on_hidden: bool) -> Self:
         generation, result = step.generation, step.result
         url = None if result is None else description.image_url(result)
         return cls(
