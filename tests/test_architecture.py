@@ -82,7 +82,7 @@ NAMES_A_FAMILY = {
     "inpainting.worker.warm_up": "loads the model of the SD Inpainting API",
     "dreamlayer_site.settings": "has the switch for the model of the SD Inpainting API",
     "dreamlayer_site.private_attributes": "names what diffusers calls after the family",
-    "inpainting.engines.diffusion.flow_schedulers": "imports what diffusers keeps with one family's pipeline",
+    "inpainting.engines.diffusion.sampling.flow_schedulers": "imports what diffusers keeps with one family's pipeline",
     "inpainting.captioning": "computes with the models of each family in a module of its own",
     "inpainting.preprocessors": "computes with the models of each family in a module of its own",
     "inpainting.segmenters.networks": "computes with the models of each family in a module of its own",

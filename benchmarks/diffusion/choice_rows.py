@@ -25,8 +25,8 @@ from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import begun, request
 from inpainting.engines.diffusion import first_block_cache
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.first_block_cache import FirstBlockCache
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.networks.device.compilation import import_compiler
 from inpainting.networks.device.hardware import Offload
 from inpainting.networks.device.quantization import QUANTIZATIONS, is_installed, quantize, stored_bytes

@@ -17,7 +17,7 @@ from benchmarks.diffusion.bench import Bench
 from benchmarks.diffusion.gpu_rows import batch
 from benchmarks.diffusion.measuring import Row, difference
 from benchmarks.diffusion.models import begun, request
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.garbage import freeze_imports
 from inpainting.networks.device import compilation
 from inpainting.networks.device.compilation import import_compiler

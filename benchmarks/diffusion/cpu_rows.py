@@ -33,8 +33,8 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.diffusion.declaration import window_rule
-from inpainting.engines.diffusion.denoising import group_of
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.engines.diffusion.sampling.denoising import group_of
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.painting import paint
 

@@ -47,8 +47,8 @@ from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from inpainting.families.flux.network import FluxState

@@ -38,8 +38,8 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling import schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.families.flux.network import MAX_TOKENS

@@ -17,7 +17,7 @@ from benchmarks.turns import Figure
 from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.backends.openvino import is_installed
 from inpainting.engines.diffusion.backends.torch import TORCH
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 
 GATE = 2 * HALF_GATE

@@ -19,7 +19,7 @@ from inpainting.core.codecs import (
 )
 from inpainting.core.codecs.formats import LABELS, PNG, TOO_LARGE, copy_for
 from inpainting.core.codecs.intake import DEFAULT_LIMITS
-from inpainting.core.codecs.png_strips import PngStrips
+from inpainting.core.codecs.png.strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.image import CanonicalImage, Strips
 from inpainting.core.inputs import build_request

@@ -1,6 +1,6 @@
 """What is known of an image's file beyond its pixels, and which of it a result keeps.
 
-Readers and writers are in `core.codecs`: `exif`, `exif_writing` and `xmp` for the metadata, `jpeg_quality`.
+Readers and writers are in `core.codecs`: `metadata` for Exif and XMP, and `jpeg_quality`.
 """
 
 from __future__ import annotations

@@ -14,8 +14,8 @@ from django.db.models.fields.files import FieldFile
 
 from inpainting.core.codecs import read_png_texts, replace_png_texts
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, default_quality, encode_copy
-from inpainting.core.codecs.png_text import SETTINGS_TEXT
-from inpainting.core.codecs.xmp import PNG_KEYWORD, read_rights, write_packet
+from inpainting.core.codecs.metadata.xmp import PNG_KEYWORD, read_rights, write_packet
+from inpainting.core.codecs.png.text import SETTINGS_TEXT
 from inpainting.core.credentials import Origin, Provenance
 from inpainting.core.metadata import ImageMetadata, SourceCredentials
 from inpainting.media.conversions import converting

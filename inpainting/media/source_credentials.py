@@ -16,7 +16,7 @@ from itertools import islice
 
 from inpainting.core.codecs import DecodedImage
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, MEBI, STORED_LIMITS, Intake
-from inpainting.core.codecs.png import parse_png
+from inpainting.core.codecs.png.png import parse_png
 from inpainting.core.credentials import LIBRARY_SETTINGS, PARENT, ingredient
 from inpainting.core.metadata import SourceCredentials
 from inpainting.core.sentences import Sentence, sentence

@@ -16,7 +16,7 @@ from accounts.outages import DATABASE_ERRORS, is_outage
 from inpainting import metrics, moderation
 from inpainting.core.codecs import encode_png, generation_parameters, shrunk
 from inpainting.core.codecs.formats import PNG, TOO_LARGE, LossyCopy, copy_for
-from inpainting.core.codecs.png_strips import PngStrips
+from inpainting.core.codecs.png.strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.errors import (
     OUT_OF_MEMORY,

@@ -12,7 +12,7 @@ from PIL import Image
 from skimage import data as photos
 
 from accounts.models import User
-from inpainting.core.codecs.xmp import read_rights
+from inpainting.core.codecs.metadata.xmp import read_rights
 from inpainting.models import GeneratedImage, Generation
 from tests.api.bodies import shape_a
 from tests.api.painting import answer_for, metadata_for

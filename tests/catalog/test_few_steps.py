@@ -113,7 +113,7 @@ def test_the_guidance_of_a_model_stays_where_a_lora_was_trained_with_any() -> No
 
 def test_the_noise_levels_of_qwen_image_lightning_are_shifted_by_three_at_every_size() -> None:
     pytest.importorskip("torch", reason="diffusion is not installed")
-    from inpainting.engines.diffusion import flow_schedulers
+    from inpainting.engines.diffusion.sampling import flow_schedulers
 
     model = ModelSpec("qwen", "Qwen", "qwen-image", steps=4, guidance_scale=1.0, scheduler=FLOW_EULER)
     own = {"use_dynamic_shifting": True, "max_shift": 0.9, "max_image_seq_len": 8192, "shift_terminal": 0.02}

@@ -19,7 +19,7 @@ from accounts.models import ApiKey, User
 from inpainting.api.compat.automatic1111.body import ResizeMode
 from inpainting.api.compat.automatic1111.shapes import fit
 from inpainting.core.codecs import thumbnail_webp
-from inpainting.core.codecs.infotext import read_infotext, write_infotext
+from inpainting.core.codecs.metadata.infotext import read_infotext, write_infotext
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest

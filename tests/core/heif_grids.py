@@ -9,9 +9,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.core.codecs.heif_boxes import box
-from inpainting.core.codecs.heif_items import Property, read_items
-from inpainting.core.codecs.heif_writing import WrittenItem, write_heif
+from inpainting.core.codecs.heif.boxes import box
+from inpainting.core.codecs.heif.items import Property, read_items
+from inpainting.core.codecs.heif.writing import WrittenItem, write_heif
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
 from tests.core import heifs
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from inpainting.core.codecs.heif_boxes import box
-from inpainting.core.codecs.heif_items import MAX_PROPERTY_BYTES, Property
+from inpainting.core.codecs.heif.boxes import box
+from inpainting.core.codecs.heif.items import MAX_PROPERTY_BYTES, Property
 from tests.core import heif_grids, heifs
 
 RGB: NDArray[np.uint8] = data.astronaut()[:203, 100:297]

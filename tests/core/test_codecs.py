@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from inpainting.core.codecs import decode_image, encode_png, png, read_png_texts, thumbnail_webp, to_rgb8
+from inpainting.core.codecs import decode_image, encode_png, read_png_texts, thumbnail_webp, to_rgb8
 from inpainting.core.codecs.decoders import decode_with_opencv
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
+from inpainting.core.codecs.png import png
 from inpainting.core.errors import InvalidImage, InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Pixels

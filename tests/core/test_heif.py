@@ -11,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from inpainting.core.codecs import decode_image, heif
+from inpainting.core.codecs import decode_image
 from inpainting.core.codecs.decoders import decode_with_libheif
-from inpainting.core.codecs.exif import apply_orientation
-from inpainting.core.codecs.heif_bitstreams import BitReader
-from inpainting.core.codecs.heif_boxes import box
-from inpainting.core.codecs.heif_items import Property
-from inpainting.core.codecs.heif_writing import WrittenItem, write_heif
+from inpainting.core.codecs.heif import heif
+from inpainting.core.codecs.heif.bitstreams import BitReader
+from inpainting.core.codecs.heif.boxes import box
+from inpainting.core.codecs.heif.items import Property
+from inpainting.core.codecs.heif.writing import WrittenItem, write_heif
+from inpainting.core.codecs.metadata.exif import apply_orientation
 from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels

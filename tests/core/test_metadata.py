@@ -12,10 +12,10 @@ from PIL import Image
 from skimage import data as photos
 
 from inpainting.core.codecs import decode_image, encode_png, replace_png_texts
-from inpainting.core.codecs.exif import read_tags
-from inpainting.core.codecs.exif_writing import exif_block
 from inpainting.core.codecs.formats import JPEG, WEBP, encode_copy
-from inpainting.core.codecs.xmp import MAX_PACKET_BYTES, read_rights, write_packet
+from inpainting.core.codecs.metadata.exif import read_tags
+from inpainting.core.codecs.metadata.exif_writing import exif_block
+from inpainting.core.codecs.metadata.xmp import MAX_PACKET_BYTES, read_rights, write_packet
 from inpainting.core.metadata import KINDS_BY_CHOICE, MAX_TEXT_CHARACTERS, NO_METADATA, ImageMetadata, Rights
 from tests.core import hostile
 from tests.support.photo_metadata import PACKET, SECRETS, camera_exif, exif_values, with_metadata, xmp_of

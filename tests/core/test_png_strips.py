@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inpainting.core.codecs import decode_image, encode_png
-from inpainting.core.codecs.png_strips import PngStrips
+from inpainting.core.codecs.png.strips import PngStrips
 from inpainting.core.errors import InvalidImage
 from inpainting.core.image import CanonicalImage, Pixels
 from tests.core import hostile

@@ -14,9 +14,9 @@ from PIL import Image
 from skimage import data
 
 from inpainting.core.codecs import decode_image
-from inpainting.core.codecs.exif import apply_orientation
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
-from inpainting.core.codecs.tiff_jpeg import shared_segments
+from inpainting.core.codecs.metadata.exif import apply_orientation
+from inpainting.core.codecs.tiff.jpeg import shared_segments
 from inpainting.core.errors import InvalidImage
 from tests.core import hostile, tiffs
 from tests.core.hostile_tiffs import HOSTILE, RAW_DATA
@@ -98,7 +98,7 @@ def test_what_opencv_writes_is_read_exactly(name: str, compression: int) -> None
 
 @pytest.mark.parametrize("batch_bytes", [1, 5000, 50_000])
 def test_more_than_one_batch_of_strips_is_read_exactly(batch_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr("inpainting.core.codecs.tiff.storage.BATCH_BYTES", batch_bytes)
     file = compressed_tiff(RGB, tiffs.LZW, rows=4)
     assert np.array_equal(decoded(file), RGB)
 
@@ -109,7 +109,7 @@ def test_more_than_one_batch_of_strips_is_read_exactly(batch_bytes: int, monkeyp
 def test_further_channels_are_left_out_of_every_layout(
     batch_bytes: int, layout: str, compression: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", batch_bytes)
+    monkeypatch.setattr("inpainting.core.codecs.tiff.storage.BATCH_BYTES", batch_bytes)
     source = np.dstack([RGB_16, RGB_16[:, :, 1], RGB_16[:, :, 0], RGB_16[:, :, 2]])
     options: dict[str, object] = {**LAYOUTS[layout], "extrasamples": ["unspecified", "unassalpha", "unspecified"]}
     stored = np.ascontiguousarray(source.transpose(2, 0, 1)) if "planarconfig" in options else source
@@ -119,7 +119,7 @@ def test_further_channels_are_left_out_of_every_layout(
 
 @pytest.mark.parametrize("layout", ["tiles", "strips"])
 def test_little_is_held_beside_the_result(layout: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.core.codecs.tiff_storage.BATCH_BYTES", 2**18)
+    monkeypatch.setattr("inpainting.core.codecs.tiff.storage.BATCH_BYTES", 2**18)
     source = np.ones((1000, 1000, 8), np.uint16)
     extra = ["unassalpha", *["unspecified"] * 4]
     file = by_tifffile(source, photometric="rgb", byteorder=">", extrasamples=extra, **LAYOUTS[layout])

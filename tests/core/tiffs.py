@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake
-from inpainting.core.codecs.tiff_directory import read_first_directory
+from inpainting.core.codecs.tiff.directory import read_first_directory
 from inpainting.core.image import Pixels
 from tests.core import hostile
 

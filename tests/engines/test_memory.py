@@ -13,7 +13,7 @@ import skimage.data
 
 from inpainting.core import masks
 from inpainting.core.codecs import encode_png, shrunk
-from inpainting.core.codecs.png_strips import PngStrips
+from inpainting.core.codecs.png.strips import PngStrips
 from inpainting.core.compositing import outside_mask_changed_pixels
 from inpainting.core.feathering import Feather
 from inpainting.core.image import CanonicalImage

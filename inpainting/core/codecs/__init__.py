@@ -8,8 +8,8 @@ is decoded from. So a decoder sees no metadata, no second frame, no trailing arc
 from inpainting.core.codecs.colour import to_rgb8
 from inpainting.core.codecs.decoding import DecodedImage, decode_image, inspect_image
 from inpainting.core.codecs.intake import STORED_LIMITS, IntakeLimits
-from inpainting.core.codecs.png_text import generation_parameters, read_png_texts, replace_png_texts
-from inpainting.core.codecs.png_writing import encode_png
+from inpainting.core.codecs.png.text import generation_parameters, read_png_texts, replace_png_texts
+from inpainting.core.codecs.png.writing import encode_png
 from inpainting.core.codecs.thumbnails import shrunk, thumbnail_webp
 
 __all__ = [

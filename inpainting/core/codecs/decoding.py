@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inpainting.core.codecs import bmp, gif, heif, jpeg, png, tiff, webp
+from inpainting.core.codecs import bmp, gif, jpeg, webp
 from inpainting.core.codecs.accepted import ACCEPTED
 from inpainting.core.codecs.colour import profile_matches
-from inpainting.core.codecs.exif import apply_orientation
+from inpainting.core.codecs.heif import heif
 from inpainting.core.codecs.intake import DEFAULT_LIMITS, Intake, IntakeLimits
+from inpainting.core.codecs.metadata.exif import apply_orientation
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
+from inpainting.core.codecs.png import png
 from inpainting.core.codecs.sniffing import describe, detect_format
+from inpainting.core.codecs.tiff import tiff
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.sentences import sentence

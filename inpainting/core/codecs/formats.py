@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from inpainting.core.codecs.colour import composite_on_white, to_8_bits, to_srgb
-from inpainting.core.codecs.exif_writing import exif_block
-from inpainting.core.codecs.xmp import write_packet
+from inpainting.core.codecs.metadata.exif_writing import exif_block
+from inpainting.core.codecs.metadata.xmp import write_packet
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage

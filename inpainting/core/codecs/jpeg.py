@@ -14,11 +14,11 @@ import numpy as np
 
 from inpainting.core.codecs.colour import cmyk_to_rgb, profile_matches
 from inpainting.core.codecs.decoders import decode_with_opencv, decode_with_pillow
-from inpainting.core.codecs.exif import read_orientation, read_tags
 from inpainting.core.codecs.intake import Intake
 from inpainting.core.codecs.jpeg_quality import Table, estimate_quality, tables_in
+from inpainting.core.codecs.metadata.exif import read_orientation, read_tags
+from inpainting.core.codecs.metadata.xmp import JPEG_HEADER, read_rights
 from inpainting.core.codecs.parsed_file import ParsedFile
-from inpainting.core.codecs.xmp import JPEG_HEADER, read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import ImageMetadata

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inpainting.core.codecs.exif import UPRIGHT
+from inpainting.core.codecs.metadata.exif import UPRIGHT
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import NO_METADATA, ImageMetadata

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 
-from inpainting.core.codecs import bmp, gif, jpeg, png, tiff_directory
+from inpainting.core.codecs import bmp, gif, jpeg
 from inpainting.core.codecs.accepted import ACCEPTED
+from inpainting.core.codecs.png import png
+from inpainting.core.codecs.tiff import directory as tiff_directory
 from inpainting.core.sentences import Sentence, sentence
 
 CAMERA_RAW = sentence("a camera's raw file")

@@ -13,10 +13,10 @@ from functools import partial
 import numpy as np
 
 from inpainting.core.codecs.decoders import decode_with_opencv
-from inpainting.core.codecs.exif import read_orientation, read_tags
 from inpainting.core.codecs.intake import Intake
+from inpainting.core.codecs.metadata.exif import read_orientation, read_tags
+from inpainting.core.codecs.metadata.xmp import read_rights
 from inpainting.core.codecs.parsed_file import DecodingFailed, ParsedFile
-from inpainting.core.codecs.xmp import read_rights
 from inpainting.core.geometry import Size
 from inpainting.core.image import Pixels
 from inpainting.core.metadata import ImageMetadata

@@ -14,7 +14,7 @@ from typing import Any
 
 from diffusers import FirstBlockCacheConfig
 
-from inpainting.engines.diffusion.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 
 THRESHOLDS = {"balanced": 0.08, "fast": 0.12}
 """Relative differences by the setting `cache`. 0.08 is ParaAttention's default for FLUX.1, with which it reports half

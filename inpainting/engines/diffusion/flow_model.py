@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch.nn.functional import pixel_unshuffle
 
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion import flow_schedulers
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.engines.diffusion.sample_inputs import SampleInputs
-from inpainting.engines.diffusion.schedule import Schedule
+from inpainting.engines.diffusion.sampling import flow_schedulers
+from inpainting.engines.diffusion.sampling.sample_inputs import SampleInputs
+from inpainting.engines.diffusion.sampling.schedule import Schedule
 
 
 class FlowStart(NamedTuple):

@@ -17,10 +17,10 @@ from inpainting.engines.diffusion.conditioning.controlnet import ControlNetCondi
 from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding, EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.encoding_cache import Encoded
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.placed_model import PlacedModel
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.engines.diffusion.vae_formats import latent_channels, latent_format
 
 

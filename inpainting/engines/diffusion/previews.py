@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.networks.device.hardware import HostCopy
 
 MIN_KEPT_LATENTS = 32

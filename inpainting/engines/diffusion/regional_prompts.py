@@ -22,9 +22,9 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras,
 from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.latents import VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size
-from inpainting.engines.quick_fill.hole_graph import IMPOSSIBLE, Bools, Bytes, Floats, HoleGraph, Ints
+from inpainting.engines.quick_fill.labelling.hole_graph import IMPOSSIBLE, Bools, Bytes, Floats, HoleGraph, Ints
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from inpainting.core.geometry import Box
 from inpainting.core.poisson import pull_push, screened_poisson
-from inpainting.engines.quick_fill.hole_graph import Bytes, Floats, HoleGraph, Indexes, Ints, bounds
+from inpainting.engines.quick_fill.labelling.hole_graph import Bytes, Floats, HoleGraph, Indexes, Ints, bounds
 from inpainting.engines.quick_fill.progress import Report
 
 

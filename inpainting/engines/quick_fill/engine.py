@@ -16,11 +16,11 @@ from inpainting.engines.base import OnStep, Plan
 from inpainting.engines.quick_fill.bands import PlacedBand, bands_around, kept_box
 from inpainting.engines.quick_fill.declaration import CONTEXT, MIN_CONTEXT, QUICK_FILL
 from inpainting.engines.quick_fill.filling import Search
+from inpainting.engines.quick_fill.guides.uniqueness import uniqueness
 from inpainting.engines.quick_fill.holes import THIN_RADIUS, split_mask
 from inpainting.engines.quick_fill.large_holes import downscaling, fill_downscaled
 from inpainting.engines.quick_fill.progress import Progress, Report, subrange
 from inpainting.engines.quick_fill.scratches import close_scratches
-from inpainting.engines.quick_fill.uniqueness import uniqueness
 
 FULL_EFFORT = 20
 """Up to this many holes each gets the full search; with more, the total effort stays about the same."""

@@ -8,19 +8,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.engines.quick_fill.band_guide import add_affordable, blurred, make_band_guide
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.blending import BAND_LIGHT, HOLE_LIGHT, blend
-from inpainting.engines.quick_fill.colour_cost import colour_costs, compute_features
-from inpainting.engines.quick_fill.crossing_guide import add_crossing, is_narrow, make_crossing_guide
-from inpainting.engines.quick_fill.guide import make_guide
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, Ints, build_graph
-from inpainting.engines.quick_fill.labelling import Labelling
-from inpainting.engines.quick_fill.offsets import coverage, dominant, find_matches
-from inpainting.engines.quick_fill.painted_guide import make_painted_guide
+from inpainting.engines.quick_fill.guides.band_guide import add_affordable, blurred, make_band_guide
+from inpainting.engines.quick_fill.guides.crossing_guide import add_crossing, is_narrow, make_crossing_guide
+from inpainting.engines.quick_fill.guides.guide import make_guide
+from inpainting.engines.quick_fill.guides.painted_guide import make_painted_guide
+from inpainting.engines.quick_fill.labelling.colour_cost import colour_costs, compute_features
+from inpainting.engines.quick_fill.labelling.hole_graph import Bools, Bytes, HoleGraph, Ints, build_graph
+from inpainting.engines.quick_fill.labelling.labelling import Labelling
+from inpainting.engines.quick_fill.labelling.offsets import coverage, dominant, find_matches
+from inpainting.engines.quick_fill.labelling.repetition import RepetitionLabelling
+from inpainting.engines.quick_fill.labelling.upsampling import find_nodes_near_seams, upsample
 from inpainting.engines.quick_fill.progress import Report, subrange
-from inpainting.engines.quick_fill.repetition import RepetitionLabelling
-from inpainting.engines.quick_fill.upsampling import find_nodes_near_seams, upsample
 
 QUERIES = 4_000
 """Patches whose most similar patch is searched for, at most."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from inpainting.core.geometry import Box, Size, row_strips
 from inpainting.core.masks import bounds
-from inpainting.engines.quick_fill.hole_graph import any_in_blocks
+from inpainting.engines.quick_fill.labelling.hole_graph import any_in_blocks
 
 THIN_RADIUS = 4.0
 """Pixels: a component nowhere deeper than this is a scratch or a speck. Depth is the distance to the mask's edge."""

@@ -16,7 +16,7 @@ import numpy as np
 from inpainting.core.geometry import row_strips
 from inpainting.engines.quick_fill.bands import Band
 from inpainting.engines.quick_fill.filling import Filling, Search, fill
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, downscale
+from inpainting.engines.quick_fill.labelling.hole_graph import Bools, Bytes, downscale
 from inpainting.engines.quick_fill.progress import Report, subrange
 from inpainting.engines.quick_fill.scratches import interpolate_roughly
 

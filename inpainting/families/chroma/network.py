@@ -16,9 +16,9 @@ from inpainting.catalog import configurations
 from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.families.chroma.declaration import T5_ALONE
 from inpainting.families.flux.network import MAX_TOKENS, pad_or_truncate, read_by_t5
 from inpainting.families.z_image.network import ZImage

@@ -20,10 +20,10 @@ from inpainting.engines.diffusion.conditioning.ip_adapter import ImagePrompts
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import FlowModel, pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.networks.device.hardware import Hardware
 
 MAX_TOKENS = 512

@@ -22,10 +22,10 @@ from inpainting.engines.diffusion.conditioning.reference_images import (
     seen_tokens,
 )
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.vae_formats import latent_channels
 from inpainting.families.z_image.network import MAX_TOKENS, ZImage
 from inpainting.networks.device.hardware import Hardware

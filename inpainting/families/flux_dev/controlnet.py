@@ -32,9 +32,9 @@ from inpainting.engines.diffusion.conditioning.transformer_controlnet import (
     BlockSamples,
     latents_without_hole,
 )
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 
 MATCHING_SETTINGS = (
     *("in_channels", "attention_head_dim", "num_attention_heads", "joint_attention_dim", "pooled_projection_dim"),

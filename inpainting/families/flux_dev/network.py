@@ -11,9 +11,9 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import pmark
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.families.flux.network import UnmaskedFlux
 from inpainting.families.flux_dev import controlnet
 from inpainting.networks.device.hardware import Hardware

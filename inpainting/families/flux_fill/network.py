@@ -10,10 +10,10 @@ from torch.nn.functional import pixel_unshuffle
 from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import pmark
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE, VAE_SCALE_FACTOR
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.families.flux.network import Flux, FluxState
 
 

@@ -13,10 +13,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.core.sentences import pmark, sentence
 from inpainting.engines.diffusion.conditioning.reference_images import encode_references
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.families.flux.network import UnmaskedFlux
 
 REFERENCES_SEEN = sentence("The model looked at the reference images in place of the image.")

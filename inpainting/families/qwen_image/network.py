@@ -13,10 +13,10 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.reference_images import seen_images, seen_tokens
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.families.qwen_image import controlnet
 from inpainting.families.z_image.network import ZImage
 

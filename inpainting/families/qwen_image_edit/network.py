@@ -16,9 +16,9 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.reference_images import as_pil, encode_references, reference_images
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.sample_inputs import digest
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.sample_inputs import digest
 from inpainting.families.qwen_image.network import QwenImage
 from inpainting.families.z_image.network import ZImagePrompts
 from inpainting.networks.device.hardware import Hardware

@@ -13,7 +13,6 @@ from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import sentence
-from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.row_parts import predict_in_parts
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning import controlnet, ip_adapter
@@ -35,12 +34,13 @@ from inpainting.engines.diffusion.conditioning.textual_inversion import (
     placeholder,
     replace_embeddings,
 )
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.inpaint_patch import is_patched
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latent_model import LatentModel
-from inpainting.engines.diffusion.sample_inputs import SampleInputs
-from inpainting.engines.diffusion.schedule import Schedule
+from inpainting.engines.diffusion.sampling import schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
+from inpainting.engines.diffusion.sampling.sample_inputs import SampleInputs
+from inpainting.engines.diffusion.sampling.schedule import Schedule
 
 ZERO_SNR_GUIDANCE_RESCALE = 0.7
 """For models with zero terminal SNR (Lin et al. 2023, arXiv 2305.08891, section 3.4)."""

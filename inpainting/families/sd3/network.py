@@ -17,8 +17,8 @@ from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.families.flux.network import pad_or_truncate, read_by_t5
 from inpainting.families.sd3 import controlnet
 from inpainting.families.z_image.network import ZImage, ZImagePrompts

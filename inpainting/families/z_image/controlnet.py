@@ -28,7 +28,7 @@ from inpainting.engines.diffusion.conditioning.controlnet import (
 from inpainting.engines.diffusion.conditioning.transformer_controlnet import move_to_device
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.engines.diffusion.sample_inputs import SampleInputs
+from inpainting.engines.diffusion.sampling.sample_inputs import SampleInputs
 
 MATCHING_SETTINGS = ("dim", "n_heads", "n_kv_heads", "n_refiner_layers", "all_patch_size", "all_f_patch_size")
 """Configuration values that a ControlNet and its transformer have in common."""

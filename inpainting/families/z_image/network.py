@@ -13,15 +13,15 @@ from torch.nn.utils.rnn import pad_sequence
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.backends.torch import TORCH, Backend
 from inpainting.engines.diffusion.conditioning.controlnet import ControlNetConditioning, RequestedControl
 from inpainting.engines.diffusion.conditioning.prompt_weights import ignored_weights
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning, TokenizedPrompts, too_long
 from inpainting.engines.diffusion.conditioning.textual_inversion import EmbeddingVectors
-from inpainting.engines.diffusion.denoising import DenoisingState, group_of
 from inpainting.engines.diffusion.flow_model import FlowModel
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.sampling import schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
 from inpainting.families.z_image import controlnet
 from inpainting.networks.device.hardware import Hardware
 

@@ -21,9 +21,10 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.setting import DIFFUSION
 from inpainting.core.settings_table import FLOW_SCHEDULERS, SCHEDULERS
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion import flow_schedulers, previews
+from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.engine import Diffusion
+from inpainting.engines.diffusion.sampling import flow_schedulers
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load

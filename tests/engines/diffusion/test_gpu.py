@@ -23,7 +23,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load

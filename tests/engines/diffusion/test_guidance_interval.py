@@ -13,7 +13,7 @@ import torch
 
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.engines.diffusion.serving.model_loading import load

@@ -11,11 +11,11 @@ import torch
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.settings_table import FLOW_SCHEDULERS
-from inpainting.engines.diffusion import flow_schedulers, lanpaint, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.lanpaint import MAX_SHIFT, STRENGTH, langevin_step
-from inpainting.engines.diffusion.schedule import Schedule
+from inpainting.engines.diffusion.sampling import flow_schedulers, lanpaint, schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.lanpaint import MAX_SHIFT, STRENGTH, langevin_step
+from inpainting.engines.diffusion.sampling.schedule import Schedule
 from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion.pipelines import CPU, request
 from tests.support import tiny_models

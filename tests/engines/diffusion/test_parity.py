@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion import schedulers
 from inpainting.engines.diffusion.latent_model import LatentModel
+from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
 from tests.contracts.family import FamilyContract

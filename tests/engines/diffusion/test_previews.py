@@ -16,10 +16,11 @@ from diffusers import AutoencoderTiny, DDIMScheduler
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion import previews, schedulers
+from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState
-from inpainting.engines.diffusion.schedule import Schedule
+from inpainting.engines.diffusion.sampling import schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.schedule import Schedule
 from inpainting.engines.diffusion.serving import step_executor
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.model_cache import ModelCache

@@ -11,7 +11,7 @@ import torch
 from inpainting.catalog import configurations
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.core.request import PaintSettings
-from inpainting.engines.diffusion import flow_schedulers, schedulers
+from inpainting.engines.diffusion.sampling import flow_schedulers, schedulers
 
 FLUX = {
     "base_image_seq_len": 256,

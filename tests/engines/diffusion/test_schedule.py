@@ -10,10 +10,10 @@ from diffusers import DDIMScheduler
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from inpainting.core.settings_table import FLOW_SCHEDULERS
-from inpainting.engines.diffusion import flow_schedulers, schedulers
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
-from inpainting.engines.diffusion.denoising import DenoisingState, advance
-from inpainting.engines.diffusion.schedule import Schedule
+from inpainting.engines.diffusion.sampling import flow_schedulers, schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState, advance
+from inpainting.engines.diffusion.sampling.schedule import Schedule
 from tests.support.matrix import each_value_once
 
 CONFIG = {name: value for name, value in DDIMScheduler().config.items() if name != "_use_default_values"}

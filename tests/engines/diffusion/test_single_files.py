@@ -18,7 +18,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion import schedulers
+from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.families.sd.network import RESCALED, StableDiffusion
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of

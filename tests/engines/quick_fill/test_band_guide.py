@@ -7,11 +7,11 @@ import pytest
 
 from inpainting.core.geometry import Box, Size
 from inpainting.engines.quick_fill import filling
-from inpainting.engines.quick_fill.band_guide import MAX_SLOPE, add_affordable, carried_on, make_band_guide
 from inpainting.engines.quick_fill.bands import Band, PlacedBand, bands_around
-from inpainting.engines.quick_fill.colour_cost import compute_features
-from inpainting.engines.quick_fill.guide import Guide
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, HoleGraph, build_graph
+from inpainting.engines.quick_fill.guides.band_guide import MAX_SLOPE, add_affordable, carried_on, make_band_guide
+from inpainting.engines.quick_fill.guides.guide import Guide
+from inpainting.engines.quick_fill.labelling.colour_cost import compute_features
+from inpainting.engines.quick_fill.labelling.hole_graph import Bools, Bytes, HoleGraph, build_graph
 from tests.support.quick_fill import paint
 
 SIDE, BREADTH = 120, 30

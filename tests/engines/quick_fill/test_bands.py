@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.seams import seam_score
-from inpainting.engines.quick_fill import bands, filling, repetition
+from inpainting.engines.quick_fill import bands, filling
 from inpainting.engines.quick_fill.bands import MARGIN, Band, PlacedBand, bands_around, kept_box
 from inpainting.engines.quick_fill.engine import BAND_EFFORT
 from inpainting.engines.quick_fill.filling import Search, fill
-from inpainting.engines.quick_fill.hole_graph import Bools, Floats, HoleGraph, Ints, build_graph
+from inpainting.engines.quick_fill.labelling import repetition
+from inpainting.engines.quick_fill.labelling.hole_graph import Bools, Floats, HoleGraph, Ints, build_graph
 from tests.support.quick_fill import flat_error, paint, weave
 from tests.support.strategies import boxes_in, examples, sizes
 

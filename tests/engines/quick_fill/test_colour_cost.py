@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inpainting.engines.quick_fill.colour_cost import colour_costs, compute_features
-from inpainting.engines.quick_fill.hole_graph import HoleGraph, build_graph
+from inpainting.engines.quick_fill.labelling.colour_cost import colour_costs, compute_features
+from inpainting.engines.quick_fill.labelling.hole_graph import HoleGraph, build_graph
 from tests.support.quick_fill import paint
 
 Bytes = NDArray[np.uint8]

@@ -10,8 +10,8 @@ import skimage.data
 from inpainting.core import compiled
 from inpainting.engines.quick_fill import compile as compile_command
 from inpainting.engines.quick_fill.filling import Search, fill
-from inpainting.engines.quick_fill.hole_graph import Bytes
-from inpainting.engines.quick_fill.offsets import find_matches
+from inpainting.engines.quick_fill.labelling.hole_graph import Bytes
+from inpainting.engines.quick_fill.labelling.offsets import find_matches
 from tests.support.quick_fill import disc
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="numba is not installed")
@@ -45,7 +45,8 @@ def test_equally_similar_patches_are_found_in_the_same_order(monkeypatch: pytest
 
 
 def test_the_command_compiles_each_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    from inpainting.engines.quick_fill import kernels, patch_match
+    from inpainting.engines.quick_fill import kernels
+    from inpainting.engines.quick_fill.guides import patch_match
 
     called: set[str] = set()
     for module in (kernels, patch_match):

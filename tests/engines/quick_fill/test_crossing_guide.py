@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from inpainting.engines.quick_fill import filling
-from inpainting.engines.quick_fill.crossing_guide import MAX_DEPTH, is_narrow
+from inpainting.engines.quick_fill.guides.crossing_guide import MAX_DEPTH, is_narrow
 from tests.support.quick_fill import disc, paint
 
 

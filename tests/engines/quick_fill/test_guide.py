@@ -11,10 +11,10 @@ import skimage.data
 
 from inpainting.core import compiled
 from inpainting.engines.quick_fill import filling
-from inpainting.engines.quick_fill.colour_cost import compute_features
 from inpainting.engines.quick_fill.filling import Search, fill, smooth_trend
-from inpainting.engines.quick_fill.guide import Guide, make_guide
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, build_graph
+from inpainting.engines.quick_fill.guides.guide import Guide, make_guide
+from inpainting.engines.quick_fill.labelling.colour_cost import compute_features
+from inpainting.engines.quick_fill.labelling.hole_graph import Bools, Bytes, build_graph
 from tests.support.quick_fill import disc, paint
 
 needs_numba = pytest.mark.skipif(not compiled.AVAILABLE, reason="numba is not installed")

@@ -7,8 +7,8 @@ import numpy as np
 import skimage.data
 from numpy.typing import NDArray
 
-from inpainting.engines.quick_fill.hole_graph import HoleGraph, build_graph, feature_distance
-from inpainting.engines.quick_fill.labelling import Labelling
+from inpainting.engines.quick_fill.labelling.hole_graph import HoleGraph, build_graph, feature_distance
+from inpainting.engines.quick_fill.labelling.labelling import Labelling
 
 OFFSETS = np.array([[0, 40], [0, -40], [30, 5], [-35, 0], [2, 55]], np.int32)
 

@@ -10,13 +10,14 @@ import pytest
 
 from inpainting.core import compiled
 from inpainting.core.geometry import Box, Size
-from inpainting.engines.quick_fill import filling, painted_guide
+from inpainting.engines.quick_fill import filling
 from inpainting.engines.quick_fill.bands import PlacedBand, bands_around
 from inpainting.engines.quick_fill.engine import fill_bands
-from inpainting.engines.quick_fill.guide import Guide
-from inpainting.engines.quick_fill.hole_graph import Bools, Bytes, build_graph
+from inpainting.engines.quick_fill.guides import painted_guide
+from inpainting.engines.quick_fill.guides.guide import Guide
+from inpainting.engines.quick_fill.guides.painted_guide import HOLE_TRUST, make_painted_guide
+from inpainting.engines.quick_fill.labelling.hole_graph import Bools, Bytes, build_graph
 from inpainting.engines.quick_fill.large_holes import refill
-from inpainting.engines.quick_fill.painted_guide import HOLE_TRUST, make_painted_guide
 
 pytestmark = pytest.mark.skipif(not compiled.AVAILABLE, reason="numba is not installed")
 

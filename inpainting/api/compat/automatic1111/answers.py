@@ -10,7 +10,7 @@ from inpainting.api.compat.control import CONTROL
 from inpainting.api.compat.samplers import sampler_of
 from inpainting.core.codecs import replace_png_texts
 from inpainting.core.codecs.formats import PNG
-from inpainting.core.codecs.infotext import KEYWORD, write_infotext
+from inpainting.core.codecs.metadata.infotext import KEYWORD, write_infotext
 from inpainting.media.results import result_bytes
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime.current_event import progress_event

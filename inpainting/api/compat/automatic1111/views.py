@@ -28,7 +28,7 @@ from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import ControlImageKind, Kind
 from inpainting.core.adapter_uses import MAX_CONTROLS
 from inpainting.core.codecs import encode_png, read_png_texts
-from inpainting.core.codecs.infotext import KEYWORD, read_infotext
+from inpainting.core.codecs.metadata.infotext import KEYWORD, read_infotext
 from inpainting.families.declaration import UPSCALING
 from inpainting.generations import history
 from inpainting.models import Generation, Status

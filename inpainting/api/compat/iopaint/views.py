@@ -28,8 +28,8 @@ from inpainting.catalog.lookup import Catalog
 from inpainting.core import masks
 from inpainting.core.backgrounds import cut_out
 from inpainting.core.codecs import encode_png, read_png_texts
-from inpainting.core.codecs.infotext import KEYWORD, read_infotext
-from inpainting.core.codecs.png_text import SETTINGS_TEXT
+from inpainting.core.codecs.metadata.infotext import KEYWORD, read_infotext
+from inpainting.core.codecs.png.text import SETTINGS_TEXT
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.engines.registry import AUTO

@@ -13,10 +13,10 @@ from inpainting.core.adapter_uses import REFERENCES
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.latent_codec import LatentCodec, to_tensor
-from inpainting.engines.diffusion.sample_inputs import digest
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
+from inpainting.engines.diffusion.sampling.sample_inputs import digest
 
 
 def reference_images(request: InpaintRequest) -> list[CanonicalImage]:

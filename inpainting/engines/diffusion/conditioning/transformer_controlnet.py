@@ -12,7 +12,7 @@ import torch
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latents import PATCH_SIZE
-from inpainting.engines.diffusion.sample_inputs import SampleInputs
+from inpainting.engines.diffusion.sampling.sample_inputs import SampleInputs
 
 MASK_CHANNELS = PATCH_SIZE**2
 """Further channels of a token where a ControlNet takes the mask too."""

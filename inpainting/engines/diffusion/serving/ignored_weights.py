@@ -12,7 +12,7 @@ import diffusers
 from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quote
 from inpainting.core.sentences import sentence
-from inpainting.engines.diffusion.schedulers import latent_values
+from inpainting.engines.diffusion.sampling.schedulers import latent_values
 from inpainting.families.layouts import DiffusersLayout
 
 SCHEDULER = "scheduler"

@@ -28,10 +28,10 @@ from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.conditioning.regional_texts import RegionalTexts
 from inpainting.engines.diffusion.conditioning.text_conditioning import TextConditioning
 from inpainting.engines.diffusion.conditioning.textual_inversion import Embedding
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.first_block_cache import THRESHOLDS
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.regional_prompts import RequestPrompts
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.networks.device.hardware import FiniteCheck
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from inpainting import metrics
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion import regional_prompts
-from inpainting.engines.diffusion.denoising import advance
 from inpainting.engines.diffusion.latent_codec import invalid_output
 from inpainting.engines.diffusion.previews import Due, Preview, previews_of
+from inpainting.engines.diffusion.sampling.denoising import advance
 from inpainting.engines.diffusion.serving.batch_tuner import BatchSizeTuner
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected, preview_failed

@@ -22,9 +22,9 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import Cancelled, DeviceLost, EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
-from inpainting.engines.diffusion import schedulers
-from inpainting.engines.diffusion.denoising import DenoisingState
 from inpainting.engines.diffusion.latent_codec import LatentCodec
+from inpainting.engines.diffusion.sampling import schedulers
+from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.engines.diffusion.serving import device_watchdog, loads, model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse

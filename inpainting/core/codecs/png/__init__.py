@@ -1,0 +1,1 @@
+"""PNG: its chunks, the texts in them, and encoding."""

@@ -1,0 +1,1 @@
+"""TIFF: its directory of tags, and the strips and tiles of an image."""

@@ -1,0 +1,1 @@
+"""From noise to latents: noise schedules, the schedulers of diffusers, and the state of a sample between steps."""

@@ -1,0 +1,1 @@
+"""Rough completions, which a labelling follows where they can be trusted."""
