@@ -137,8 +137,8 @@ def lanczos_quality() -> None:
 
 
 def upscaler_of(path: Path) -> object:
-    from inpainting.catalog.inspection.safetensors_header import read_header
-    from inpainting.catalog.inspection.weights_file import weights_family
+    from inpainting.catalog.inspection.formats.safetensors_header import read_header
+    from inpainting.catalog.inspection.formats.weights_file import weights_family
     from inpainting.catalog.specs import ModelSpec
     from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
 

@@ -16,7 +16,7 @@ from benchmarks.diffusion.measuring import Row, contest
 from benchmarks.diffusion.models import compiled, loaded, random_pipeline, spec_of, twin
 from benchmarks.turns import Figure
 from inpainting import families
-from inpainting.engines.diffusion.serving.model_loading import hardware_for
+from inpainting.engines.diffusion.serving.loading.model_loading import hardware_for
 from inpainting.families.flux_fill.network import FluxFill
 from inpainting.networks.device.hardware import Hardware
 

@@ -49,7 +49,7 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.flow_model import pack
 from inpainting.engines.diffusion.sampling.denoising import DenoisingState, group_of
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.painting import paint
 from inpainting.families.flux.network import FluxState
 

@@ -26,8 +26,8 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion import previews
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import weights_bytes
 from tests.support import tiny_loras
 
 LORA, WEIGHT = "ink", 0.8

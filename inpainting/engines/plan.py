@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from inpainting import families
-from inpainting.catalog.inspection.diffusers_folder import takes_guidance
+from inpainting.catalog.inspection.formats.diffusers_folder import takes_guidance
 from inpainting.catalog.shipped import no_model_message
 from inpainting.core import masks
 from inpainting.core.adapter_uses import INSERT

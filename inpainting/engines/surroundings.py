@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from inpainting import families
-from inpainting.catalog.inspection import checkpoint_file
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.formats import checkpoint_file
 from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.sentences import sentence
 from inpainting.core.setting import DIFFUSION

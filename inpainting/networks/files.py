@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from inpainting.catalog.inspection.files import ONNX, WEIGHTS, ModelRefused
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.networks.device.quantization import predicted_bytes
 
 NO_FILES = 0

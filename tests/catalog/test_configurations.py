@@ -10,7 +10,7 @@ import pytest
 
 from inpainting import families
 from inpainting.catalog import configurations
-from inpainting.catalog.inspection.diffusers_folder import check_folder_texts
+from inpainting.catalog.inspection.formats.diffusers_folder import check_folder_texts
 from inpainting.families.flux.declaration import CONFIGURATIONS
 
 diffusers = pytest.importorskip("diffusers", reason="a light installation has no diffusers")

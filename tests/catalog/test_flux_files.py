@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from inpainting import families
-from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.formats.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import ModelSpec

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.gguf_header import TYPES, read_gguf_header
+from inpainting.catalog.inspection.formats.gguf_header import TYPES, read_gguf_header
 
 SHAPE = (4, 64)
 

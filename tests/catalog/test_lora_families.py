@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.lora_files import LoraRefused, check_lora, detect_family, read_base_models
-from inpainting.catalog.inspection.safetensors_header import read_header
 from tests.support import comfyui_files, published_headers
 from tests.support.comfyui_files import KLEIN_ATTENTION, KLEIN_DIFFUSERS
 from tests.support.published_headers import blocks, lora, write_sparse

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused, model_folder
+from inpainting.catalog.inspection.formats.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.specs import FEW_STEPS, FewSteps, LoraKind, ModelSpec

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from inpainting.catalog.inspection import onnx_files, onnx_protobuf
 from inpainting.catalog.inspection.files import ModelRefused, only_file
+from inpainting.catalog.inspection.formats import onnx_files, onnx_protobuf
 from inpainting.catalog.inspection.model_files import check_model
 from tests.support import tiny_networks
 from tests.support.tiny_networks import lama, migan

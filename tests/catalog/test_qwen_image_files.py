@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog.inspection.component_file import read_component_file
-from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.formats.component_file import read_component_file
+from inpainting.catalog.inspection.formats.diffusers_folder import pipeline_files
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.lora_files import check_lora, detect_family
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.inspection.transformer_file import TransformerFile
 from tests.support.hub import weights, written
 from tests.support.published_headers import qwen_image, write_sparse

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from inpainting.catalog.inspection.component_file import read_component_file
-from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.formats.component_file import read_component_file
+from inpainting.catalog.inspection.formats.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.lora_files import check_lora
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.inspection.transformer_file import TransformerFile

@@ -22,8 +22,8 @@ from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.files import fingerprint
 from tests.engines.diffusion import regional_reference
 from tests.engines.diffusion.pipelines import CPU, STEPS, denoised, ignore_step

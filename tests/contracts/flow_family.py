@@ -12,18 +12,18 @@ import torch
 from diffusers import FirstBlockCacheConfig
 
 from inpainting import families
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.lora_files import detect_family
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec
 from inpainting.core.adapter_uses import LoraUse
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion import first_block_cache
 from inpainting.engines.diffusion.latent_model import LatentModel
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.z_image.network import MAX_TOKENS
 from inpainting.networks.device.hardware import Hardware
 from tests.contracts.family import FamilyContract, assert_equal, assert_same_image

@@ -8,7 +8,7 @@ from pkgutil import resolve_name
 import pytest
 
 from inpainting import families
-from inpainting.catalog.inspection.component_file import component_file_class
+from inpainting.catalog.inspection.formats.component_file import component_file_class
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.setting import DIFFUSION

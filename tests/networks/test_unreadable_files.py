@@ -14,8 +14,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.networks.transformers_models import load_model
 from inpainting.networks.unreadable_files import unreadable
 from tests.engines.diffusion.pipelines import CPU
@@ -139,7 +139,9 @@ def test_every_loader_names_the_file_that_cannot_be_read(
 
 
 def test_a_preview_decoder_that_cannot_be_read_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.adapter_loading.check_tiny_vae", lambda *given: None)
+    monkeypatch.setattr(
+        "inpainting.engines.diffusion.serving.loading.adapter_loading.check_tiny_vae", lambda *given: None
+    )
     tiny_vaes.saved(tmp_path / "taesd", kind="AutoencoderTiny")
     assert load_preview_decoder(tmp_path, "sd", CPU) is not None
     cut(next((tmp_path / "taesd").glob(f"*{WEIGHTS}")))

@@ -1,8 +1,8 @@
 """The checks of model files, for tests of files that are damaged between their check and their loading."""
 
 CHECKS = (
-    "inpainting.engines.diffusion.serving.model_loading.check_model",
-    "inpainting.engines.diffusion.serving.adapter_loading.check_adapter",
+    "inpainting.engines.diffusion.serving.loading.model_loading.check_model",
+    "inpainting.engines.diffusion.serving.loading.adapter_loading.check_adapter",
     "inpainting.engines.diffusion.conditioning.lora_adapters.check_lora",
     "inpainting.engines.diffusion.conditioning.textual_inversion.check_embedding",
     "inpainting.engines.diffusion.safety_checker.check_model",

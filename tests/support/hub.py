@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from inpainting.catalog.inspection.safetensors_header import TYPE_BITS
+from inpainting.catalog.inspection.formats.safetensors_header import TYPE_BITS
 
 REPO = "somebody/tiny-inpainting"
 COMMIT = "5e1f0c0de5e1f0c0de5e1f0c0de5e1f0c0de5e1f"

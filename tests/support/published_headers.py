@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from inpainting.catalog.inspection.safetensors_header import TYPE_BITS
+from inpainting.catalog.inspection.formats.safetensors_header import TYPE_BITS
 
 Shape = tuple[int, ...]
 Tensors = dict[str, tuple[str, Shape]]

@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.catalog import configurations
 from inpainting.catalog.inspection import known_files
-from inpainting.catalog.inspection.component_file import component_file_class
+from inpainting.catalog.inspection.formats.component_file import component_file_class
 from inpainting.catalog.inspection.transformer_file import TransformerFile
 from inpainting.families.flux import transformer as flux_transformer
 from inpainting.families.flux.lora_names import original_name as flux_1_name

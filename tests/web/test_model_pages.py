@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.gguf_header import read_gguf_header
+from inpainting.catalog.inspection.formats.gguf_header import read_gguf_header
 from inpainting.catalog.inspection.known_files import IT, refuse_known
 from inpainting.catalog.shipped import SHIPPED
 from inpainting.catalog.shipped_recommendations import Machine

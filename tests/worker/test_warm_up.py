@@ -14,7 +14,7 @@ from django.core.management import call_command
 from dreamlayer_site.management.commands import serve
 from inpainting.core import compiled
 from inpainting.engines import registry
-from inpainting.engines.diffusion.serving import loads
+from inpainting.engines.diffusion.serving.loading import loads
 from inpainting.worker import warm_up as warm_up_module
 from inpainting.worker.warm_up import start_warming_up
 
@@ -33,7 +33,7 @@ def test_it_is_loaded_beside_the_thread_of_the_device(
 ) -> None:
     pytest.importorskip("torch", reason="diffusion is not installed")
     from inpainting.engines.diffusion.engine import Diffusion, Options
-    from inpainting.engines.diffusion.serving import model_loading
+    from inpainting.engines.diffusion.serving.loading import model_loading
     from tests.support import tiny_models
 
     settings.MODELS_DIR, settings.LOAD_SD_INPAINT = tmp_path / "models", load_sd_inpaint

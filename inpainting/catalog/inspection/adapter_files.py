@@ -12,8 +12,6 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog import configurations
-from inpainting.catalog.inspection.checkpoint_file import text_features
-from inpainting.catalog.inspection.diffusers_folder import check_configuration, check_shards, is_text, is_variant
 from inpainting.catalog.inspection.embedding_files import check_embedding
 from inpainting.catalog.inspection.files import (
     CONFIG,
@@ -27,7 +25,14 @@ from inpainting.catalog.inspection.files import (
     only_file,
     quote,
 )
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.checkpoint_file import text_features
+from inpainting.catalog.inspection.formats.diffusers_folder import (
+    check_configuration,
+    check_shards,
+    is_text,
+    is_variant,
+)
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
 from inpainting.core.sentences import any_of, sentence
 from inpainting.families.layouts import DiffusersLayout

@@ -12,8 +12,8 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite, unknown_type
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.core.sentences import every, sentence
 
 MAX_EMBEDDING_BYTES = 16 * 2**20

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_in
-from inpainting.catalog.inspection.safetensors_header import read_metadata
+from inpainting.catalog.inspection.formats.safetensors_header import read_metadata
 from inpainting.catalog.specs import FEW_STEPS, FewSteps, LoraKind, few_steps_of
 
 LCM_SCHEDULER = "LCMScheduler"

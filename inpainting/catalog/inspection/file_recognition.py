@@ -19,7 +19,10 @@ from inpainting.catalog.inspection.adapter_files import (
     is_union,
     single_file_configuration,
 )
-from inpainting.catalog.inspection.checkpoint_file import (
+from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
+from inpainting.catalog.inspection.few_step_models import few_step_lora, titles_in
+from inpainting.catalog.inspection.files import CONFIG, GGUF, IMAGE_ENCODER, ONNX, PICKLES, ModelRefused, quote, shell
+from inpainting.catalog.inspection.formats.checkpoint_file import (
     UNET_PREFIX,
     check_checkpoint,
     configuration_folder,
@@ -27,12 +30,11 @@ from inpainting.catalog.inspection.checkpoint_file import (
     text_features,
     usual_configuration,
 )
-from inpainting.catalog.inspection.component_file import component_file_classes, component_labels, recognise
-from inpainting.catalog.inspection.embedding_files import MAX_EMBEDDING_BYTES
-from inpainting.catalog.inspection.few_step_models import few_step_lora, titles_in
-from inpainting.catalog.inspection.files import CONFIG, GGUF, IMAGE_ENCODER, ONNX, PICKLES, ModelRefused, quote, shell
+from inpainting.catalog.inspection.formats.component_file import component_file_classes, component_labels, recognise
+from inpainting.catalog.inspection.formats.gguf_header import read_weights_header
+from inpainting.catalog.inspection.formats.onnx_files import check_onnx
+from inpainting.catalog.inspection.formats.weights_file import weights_family
 from inpainting.catalog.inspection.found_model import LORA, FoundModel, check_path
-from inpainting.catalog.inspection.gguf_header import read_weights_header
 from inpainting.catalog.inspection.image_encoders import encoder_of, is_image_encoder
 from inpainting.catalog.inspection.known_files import IT, other_lora, refuse_four_bits, refuse_known
 from inpainting.catalog.inspection.lora_files import (
@@ -44,8 +46,6 @@ from inpainting.catalog.inspection.lora_files import (
     read_base_models,
 )
 from inpainting.catalog.inspection.lora_layers import is_change, layers_in
-from inpainting.catalog.inspection.onnx_files import check_onnx
-from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.shipped import models_of_family
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, few_steps_of
 from inpainting.core.sentences import any_of, paragraph, sentence

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inpainting.catalog.inspection.component_file import read_component_file
 from inpainting.catalog.inspection.files import IMAGE_ENCODER, ONNX, WEIGHTS, ModelRefused, slug_of
+from inpainting.catalog.inspection.formats.component_file import read_component_file
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.image_encoders import weights
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.specs import Kind, LoraKind
 
 LORA = "lora"

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.adapter_files import ENCODER_CLASS, check_face_id
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.catalog.inspection.formats.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.core.sentences import sentence
 
 PATCHES = "vision_model.embeddings.patch_embedding.weight"

@@ -11,7 +11,7 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused, quote
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.core.sentences import sentence
 
 PATCH = "inpaint_patch/inpaint_patch.safetensors"

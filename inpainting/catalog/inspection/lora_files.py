@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
+from inpainting.catalog.inspection.formats.safetensors_header import read_header, read_metadata
 from inpainting.catalog.inspection.lora_layers import (
     Shape,
     are_complete,
@@ -26,7 +27,6 @@ from inpainting.catalog.inspection.lora_layers import (
     layers_in,
     split_name,
 )
-from inpainting.catalog.inspection.safetensors_header import read_header, read_metadata
 from inpainting.core.sentences import Sentence, sentence
 from inpainting.families.declaration import BASE_MODEL_KEYS
 

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_file import check_checkpoint
-from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_files
 from inpainting.catalog.inspection.files import INDEX, ONNX, WEIGHTS, ModelRefused, names_in, only_file
+from inpainting.catalog.inspection.formats.checkpoint_file import check_checkpoint
+from inpainting.catalog.inspection.formats.diffusers_folder import check_folder, pipeline_files
+from inpainting.catalog.inspection.formats.onnx_files import check_onnx
+from inpainting.catalog.inspection.formats.onnx_folder import check_onnx_folder, onnx_folder_files
+from inpainting.catalog.inspection.formats.transformers_folder import check_transformers_folder, transformers_files
+from inpainting.catalog.inspection.formats.weights_file import check_weights
 from inpainting.catalog.inspection.inpaint_patch import PATCH, check_patch_of
-from inpainting.catalog.inspection.onnx_files import check_onnx
-from inpainting.catalog.inspection.onnx_folder import check_onnx_folder, onnx_folder_files
-from inpainting.catalog.inspection.transformers_folder import check_transformers_folder, transformers_files
-from inpainting.catalog.inspection.weights_file import check_weights
 from inpainting.core.sentences import sentence
 from inpainting.families.layouts import (
     DiffusersLayout,

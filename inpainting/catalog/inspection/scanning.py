@@ -15,8 +15,6 @@ from pathlib import Path
 
 from inpainting import families
 from inpainting.catalog.inspection.adapter_files import CLASSES
-from inpainting.catalog.inspection.component_file import read_component_file
-from inpainting.catalog.inspection.diffusers_folder import check_folder, pipeline_families, pipeline_files
 from inpainting.catalog.inspection.file_recognition import adapter_at, file_at, unclear
 from inpainting.catalog.inspection.files import (
     CONFIG,
@@ -33,11 +31,13 @@ from inpainting.catalog.inspection.files import (
     quote,
     shell,
 )
+from inpainting.catalog.inspection.formats.component_file import read_component_file
+from inpainting.catalog.inspection.formats.diffusers_folder import check_folder, pipeline_families, pipeline_files
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.weights_file import weights_family
 from inpainting.catalog.inspection.found_model import FoundModel, check_path
 from inpainting.catalog.inspection.image_encoders import encoder_of, needed_encoder
 from inpainting.catalog.inspection.known_files import IT, refuse_known
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.weights_file import weights_family
 from inpainting.catalog.specs import Kind
 from inpainting.catalog.store.unpickling import write_weights
 from inpainting.core.sentences import paragraph, sentence

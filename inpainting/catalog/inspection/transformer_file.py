@@ -18,9 +18,6 @@ from typing import Any, ClassVar
 
 from inpainting import families
 from inpainting.catalog import configurations
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers, is_extra
-from inpainting.catalog.inspection.component_file import ComponentFile
-from inpainting.catalog.inspection.diffusers_folder import check_configuration, diffusers_layout, pipeline_files
 from inpainting.catalog.inspection.few_step_models import values
 from inpainting.catalog.inspection.files import (
     CONFIG,
@@ -34,10 +31,13 @@ from inpainting.catalog.inspection.files import (
     shell,
     slug_of,
 )
-from inpainting.catalog.inspection.gguf_header import is_gguf
+from inpainting.catalog.inspection.formats.checkpoint_tensors import check_numbers, is_extra
+from inpainting.catalog.inspection.formats.component_file import ComponentFile
+from inpainting.catalog.inspection.formats.diffusers_folder import check_configuration, diffusers_layout, pipeline_files
+from inpainting.catalog.inspection.formats.gguf_header import is_gguf
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.known_files import refuse_known
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.core.sentences import any_of, every, paragraph, sentence
 
 TRANSFORMER, SCHEDULER = "transformer", "scheduler"

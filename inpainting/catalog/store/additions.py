@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, ONNX, WEIGHTS
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.found_model import LORA, FoundModel
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec, Source

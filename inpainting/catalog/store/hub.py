@@ -16,9 +16,9 @@ from tqdm.auto import tqdm
 
 from inpainting.catalog.inspection.adapter_files import adapter_files
 from inpainting.catalog.inspection.files import INDEX, MAX_JSON_BYTES, ONNX, ModelRefused, json_object
+from inpainting.catalog.inspection.formats.onnx_files import check_onnx_size
 from inpainting.catalog.inspection.lora_files import lora_file
 from inpainting.catalog.inspection.model_files import model_files
-from inpainting.catalog.inspection.onnx_files import check_onnx_size
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.rows.lora import Lora
 from inpainting.catalog.shipped import SAFETENSORS_REVISIONS

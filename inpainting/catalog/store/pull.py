@@ -19,11 +19,11 @@ from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_file import configuration_folder, is_trained_to_fill
-from inpainting.catalog.inspection.component_file import component_file_class
-from inpainting.catalog.inspection.diffusers_folder import is_ignored_weight
 from inpainting.catalog.inspection.few_step_models import few_step_checkpoint, few_step_defaults
 from inpainting.catalog.inspection.files import CHUNK_BYTES, ModelRefused, installed_weights
+from inpainting.catalog.inspection.formats.checkpoint_file import configuration_folder, is_trained_to_fill
+from inpainting.catalog.inspection.formats.component_file import component_file_class
+from inpainting.catalog.inspection.formats.diffusers_folder import is_ignored_weight
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, ModelSpec
 from inpainting.catalog.store import converted_networks

@@ -12,8 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Protocol
 
 from inpainting.catalog.inspection.files import ModelRefused, quote
+from inpainting.catalog.inspection.formats.onnx_files import check_onnx_size
 from inpainting.catalog.inspection.model_files import model_files
-from inpainting.catalog.inspection.onnx_files import check_onnx_size
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Source
 from inpainting.catalog.store.converted_networks import sha256_file

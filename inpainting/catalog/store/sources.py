@@ -23,21 +23,6 @@ from inpainting.catalog.inspection.adapter_files import (
     single_file_configuration,
     single_file_name,
 )
-from inpainting.catalog.inspection.checkpoint_file import (
-    CONFIGURATION,
-    can_configure,
-    configuration_files,
-    configuration_folder,
-    is_trained_to_fill,
-    usual_configuration,
-)
-from inpainting.catalog.inspection.component_file import (
-    ComponentFile,
-    component_labels,
-    families_of_component_file,
-    read_component_file,
-)
-from inpainting.catalog.inspection.diffusers_folder import SCHEDULER_CONFIG, WHOLE_WEIGHTS
 from inpainting.catalog.inspection.few_step_models import few_step_checkpoint
 from inpainting.catalog.inspection.files import (
     CHUNK_BYTES,
@@ -53,10 +38,25 @@ from inpainting.catalog.inspection.files import (
     names_in,
     unsafe_names,
 )
+from inpainting.catalog.inspection.formats.checkpoint_file import (
+    CONFIGURATION,
+    can_configure,
+    configuration_files,
+    configuration_folder,
+    is_trained_to_fill,
+    usual_configuration,
+)
+from inpainting.catalog.inspection.formats.component_file import (
+    ComponentFile,
+    component_labels,
+    families_of_component_file,
+    read_component_file,
+)
+from inpainting.catalog.inspection.formats.diffusers_folder import SCHEDULER_CONFIG, WHOLE_WEIGHTS
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.inpaint_patch import PATCH
 from inpainting.catalog.inspection.model_files import check_model, model_files
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.catalog.rows.inference_model import InferenceModel
 from inpainting.catalog.specs import Kind, Source
 from inpainting.catalog.store.inpaint_patches import patched_models, unpickle

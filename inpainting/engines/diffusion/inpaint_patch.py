@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 from torch.nn.functional import conv2d, pad
 
-from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS, PLAIN_CHANNELS
+from inpainting.catalog.inspection.formats.checkpoint_file import INPAINTING_CHANNELS, PLAIN_CHANNELS
 from inpainting.catalog.inspection.inpaint_patch import HEAD, MAXIMUM, MINIMUM
 from inpainting.core.sentences import sentence
 from inpainting.families.declaration import OriginalName

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from inpainting.catalog.inspection.files import ModelRefused
+from inpainting.catalog.inspection.formats.transformers_folder import PREPROCESSOR
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR
 from inpainting.catalog.specs import ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.moderation.policy import UNAVAILABLE

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf
+from inpainting.catalog.inspection.formats.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.formats.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
 from inpainting.core.sentences import sentence
 from inpainting.families.chroma.declaration import T5_ALONE

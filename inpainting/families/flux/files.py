@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.component_file import families_of_component_file
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf
+from inpainting.catalog.inspection.formats.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.formats.component_file import families_of_component_file
+from inpainting.catalog.inspection.formats.diffusers_folder import diffusers_layout
+from inpainting.catalog.inspection.formats.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile
 from inpainting.core.sentences import any_of, every, paragraph, sentence
 from inpainting.families.declaration import ModelFamily

@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
 from inpainting.catalog.inspection.few_step_models import values
 from inpainting.catalog.inspection.files import INDEX, ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf
+from inpainting.catalog.inspection.formats.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.formats.gguf_header import is_gguf
 from inpainting.catalog.inspection.transformer_file import OtherComponent, TransformerFile, block_count, shape_of
 from inpainting.core.sentences import sentence
 from inpainting.families.flux.files import FLUX_2

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 from inpainting import families
 from inpainting.catalog import configurations
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.few_step_models import STEPS
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.catalog.inspection.formats.diffusers_folder import diffusers_layout
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.transformer_file import (
     NAMED,
     OtherComponent,

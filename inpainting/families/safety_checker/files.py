@@ -15,8 +15,8 @@ from inpainting.catalog.inspection.files import (
     names_in,
     quote,
 )
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.transformers_folder import PREPROCESSOR, check_configurations
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.transformers_folder import PREPROCESSOR, check_configurations
 from inpainting.core.sentences import sentence
 
 IMAGE_PROCESSORS = frozenset(

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import torch
 
-from inpainting.catalog.inspection.checkpoint_file import INPAINTING_CHANNELS
+from inpainting.catalog.inspection.formats.checkpoint_file import INPAINTING_CHANNELS
 from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.core.sentences import sentence

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.core.sentences import sentence
 
 EMBEDDER = "control_all_x_embedder.2-1.weight"

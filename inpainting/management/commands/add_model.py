@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from inpainting import families
 from inpainting.catalog import configurations
-from inpainting.catalog.inspection.component_file import component_labels
 from inpainting.catalog.inspection.files import shell
+from inpainting.catalog.inspection.formats.component_file import component_labels
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import ControlImageKind, Kind, LoraKind, ModelSpec, Source
 from inpainting.catalog.store.additions import add, add_found, name_found

@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8
-from inpainting.catalog.inspection.gguf_header import TYPES
+from inpainting.catalog.inspection.formats.checkpoint_tensors import FLOAT8
+from inpainting.catalog.inspection.formats.gguf_header import TYPES
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence
 

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.safetensors_header import read_header
-from inpainting.catalog.inspection.weights_file import shapes_in
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.weights_file import shapes_in
 from inpainting.catalog.specs import ModelSpec
 from inpainting.families.layouts import WeightsLayout
 from inpainting.networks.device.choice import or_on_cpu

@@ -66,7 +66,7 @@ def test_a_pulled_file_that_is_no_network_is_not_installed(db: None, hub: Hub, m
 
 
 def test_a_file_over_the_limit_is_not_downloaded(db: None, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inpainting.catalog.inspection.onnx_files.MAX_ONNX_BYTES", 1000)
+    monkeypatch.setattr("inpainting.catalog.inspection.formats.onnx_files.MAX_ONNX_BYTES", 1000)
     hub.repo = InferenceModel.objects.get(slug="lama").repo
     hub.files = {FILES["lama"]: tiny_networks.lama()}
     with pytest.raises(CommandError, match="larger than"):

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 
 from inpainting.catalog.inspection.adapter_files import check_adapter
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.specs import Kind
 from inpainting.models import InferenceModel
 from tests.support.comfyui_files import clip_vision, ip_adapter, one, plain, plus, redux, siglip_vision

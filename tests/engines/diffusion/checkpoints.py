@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from inpainting.catalog.inspection.checkpoint_file import configuration_files
+from inpainting.catalog.inspection.formats.checkpoint_file import configuration_files
 from inpainting.catalog.specs import ModelSpec
 from tests.engines.diffusion.pipelines import SIDE
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from inpainting.catalog.specs import ModelSpec
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
 from inpainting.networks.network_cache import network_cache
 from tests.engines.diffusion.pipelines import CPU, KINDS

@@ -13,7 +13,7 @@ from diffusers import FluxTransformer2DModel
 from diffusers.loaders import single_file_model, single_file_utils
 from safetensors.torch import save_file
 
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
+from inpainting.catalog.inspection.formats.diffusers_folder import diffusers_layout
 from inpainting.families.flux import transformer as flux_transformer
 from inpainting.families.flux.lora_names import original_name
 from tests.support import tiny_models

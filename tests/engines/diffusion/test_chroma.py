@@ -11,11 +11,11 @@ import diffusers
 import pytest
 import torch
 
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.lora_files import detect_family
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import PaintSettings
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.flux.network import MAX_TOKENS
 from tests.contracts.family import assert_equal
 from tests.contracts.flow_family import GuidedFlowContract

@@ -24,8 +24,8 @@ from inpainting.engines.diffusion import engine
 from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_watchdog import MIN_STEP_SECONDS
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device import compilation
 from inpainting.networks.device.compilation import AUTO, BLOCKS, TRANSFORMERS, CompiledNetwork, compilation_for
 from inpainting.networks.device.hardware import Hardware, Offload

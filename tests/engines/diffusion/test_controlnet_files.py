@@ -15,7 +15,7 @@ from inpainting.catalog.inspection.adapter_files import single_file_configuratio
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.scanning import scan
 from inpainting.catalog.specs import ControlImageKind, Kind
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter
 from inpainting.families.flux_dev import controlnet_files as flux_files
 from inpainting.families.qwen_image import controlnet_files as qwen_image_files
 from inpainting.families.sd3 import controlnet_files as sd3_files

@@ -13,10 +13,11 @@ from safetensors.torch import load_file
 
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion.serving import lora_fusion, model_loading
+from inpainting.engines.diffusion.serving import lora_fusion
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading import model_loading
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.networks.device import compilation
 from inpainting.networks.device.float8 import Float8Linear, holds_float8, keep_float8
 from inpainting.networks.device.hardware import Hardware, Offload

@@ -20,7 +20,7 @@ from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.conditioning.reference_images import as_pil, limit_area, reference_images
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.vae_formats import latent_statistics
 from tests.contracts.family import assert_equal, assert_same_image, batcher_with
 from tests.contracts.flow_family import GuidedFlowContract

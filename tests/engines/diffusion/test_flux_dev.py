@@ -16,8 +16,8 @@ from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse, PaintSettings
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from tests.contracts.family import assert_equal
 from tests.engines.diffusion.flux_reference import FluxDevContract
 from tests.engines.diffusion.pipelines import CPU, denoised, ignore_step

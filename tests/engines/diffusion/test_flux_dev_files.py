@@ -11,7 +11,7 @@ import torch
 from diffusers import FluxInpaintPipeline
 from django.core.management import call_command
 
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.models import InferenceModel
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import FluxDevContract, assert_equal

@@ -17,7 +17,7 @@ from inpainting import families
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
 from inpainting.core.setting import DIFFUSION
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.models import InferenceModel
 from tests.engines.diffusion import flux_files
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request

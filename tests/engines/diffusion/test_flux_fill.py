@@ -26,8 +26,8 @@ from inpainting.engines.diffusion.declaration import window_rule
 from inpainting.engines.diffusion.engine import Diffusion
 from inpainting.engines.diffusion.sampling import flow_schedulers
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.painting import paint
 from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.flux_reference import SIZE, FluxFillContract, assert_equal

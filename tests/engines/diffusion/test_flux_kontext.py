@@ -22,8 +22,8 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse, PaintSettings
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.flux_kontext import network
 from tests.contracts.family import assert_equal
 from tests.contracts.flow_family import FlowContract

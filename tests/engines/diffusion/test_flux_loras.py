@@ -13,7 +13,7 @@ from inpainting.catalog.inspection.lora_files import LoraRefused, check_lora
 from inpainting.catalog.specs import LoraSpec, ModelSpec
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras, active_loras
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.flux_fill.network import FluxFill
 from tests.engines.diffusion.flux_reference import assert_equal, diffusers_result, request
 from tests.engines.diffusion.pipelines import CPU, denoised

@@ -20,8 +20,8 @@ from inpainting.catalog import configurations
 from inpainting.catalog.inspection.files import ModelRefused
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving import model_loading
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading import model_loading
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.chroma.declaration import T5_ALONE
 from inpainting.models import InferenceModel
 from inpainting.networks.device.float8 import holds_float8

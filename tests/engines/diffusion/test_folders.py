@@ -10,8 +10,8 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving import model_loading
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading import model_loading
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from tests.engines.diffusion.pipelines import CPU
 from tests.support import tiny_adapters, tiny_checker, tiny_models
 from tests.support.matrix import first_alone

@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.models import InferenceModel
 from inpainting.networks.device import quantization
 from inpainting.networks.device.hardware import Offload

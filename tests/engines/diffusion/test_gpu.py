@@ -25,8 +25,8 @@ from inpainting.core.request import InpaintRequest, LoraUse, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
 from inpainting.networks.device.hardware import Hardware, Offload, choose
 from inpainting.networks.device.quantization import QUANTIZATIONS, is_installed

@@ -15,8 +15,8 @@ from inpainting.core.errors import InvalidRequest
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.pipelines import (
     CPU,

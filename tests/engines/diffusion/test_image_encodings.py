@@ -11,8 +11,8 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from tests.contracts.family import counted_encodings, started
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
 from tests.support import tiny_models

@@ -24,8 +24,8 @@ from inpainting.catalog.store.inpaint_patches import unpickle
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.inpaint_patch import PatchedInput
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.models import InferenceModel
 from tests.contracts.family import assert_equal, assert_same_image
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of

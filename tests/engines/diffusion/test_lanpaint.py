@@ -16,7 +16,7 @@ from inpainting.engines.diffusion.sampling import flow_schedulers, lanpaint, sch
 from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 from inpainting.engines.diffusion.sampling.lanpaint import MAX_SHIFT, STRENGTH, langevin_step
 from inpainting.engines.diffusion.sampling.schedule import Schedule
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from tests.engines.diffusion.pipelines import CPU, request
 from tests.support import tiny_models
 

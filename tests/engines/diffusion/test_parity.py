@@ -14,7 +14,7 @@ import torch
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.sampling import schedulers
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.sd.network import StableDiffusion
 from tests.contracts.family import FamilyContract
 from tests.engines.diffusion.pipelines import (

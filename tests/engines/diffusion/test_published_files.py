@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import Qwen2_5_VLConfig, Qwen3Config
 
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from tests.engines.diffusion.pipelines import CPU
 from tests.support import tiny_models
 

@@ -13,10 +13,10 @@ from diffusers import BitsAndBytesConfig
 from inpainting.catalog.specs import LoraSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import LoraUse
-from inpainting.engines.diffusion.serving import model_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading import model_loading
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.networks.device import compilation, quantization
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import BITSANDBYTES, NETWORKS, QUANTIZATIONS, TORCHAO, dequantize

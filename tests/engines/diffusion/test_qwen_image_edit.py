@@ -18,15 +18,15 @@ from PIL import Image
 from skimage import data
 from transformers import ProcessorMixin, Qwen2VLProcessor
 
-from inpainting.catalog.inspection.diffusers_folder import pipeline_files
 from inpainting.catalog.inspection.files import names_in
+from inpainting.catalog.inspection.formats.diffusers_folder import pipeline_files
 from inpainting.core.adapter_uses import REFERENCES
 from inpainting.core.errors import EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.conditioning.reference_images import as_pil, reference_images
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.qwen_image_edit.network import scale_to_area
 from inpainting.families.z_image.network import MAX_TOKENS
 from tests.contracts.family import assert_equal, assert_same_image

@@ -20,8 +20,8 @@ from inpainting.catalog import configurations
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.serving import model_loading
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading import model_loading
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.qwen_image.files import QWEN2_5_VL
 from inpainting.models import InferenceModel
 from inpainting.networks.device.float8 import Float8Linear

@@ -18,8 +18,8 @@ from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.regional_prompts import active_adapters
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion import flux_reference
 from tests.engines.diffusion.pipelines import CPU, ddim_request, ignore_step, loaded_reference, run_reference
 from tests.engines.diffusion.regional_reference import (

@@ -25,8 +25,8 @@ from inpainting.engines.diffusion.latent_model import LatentModel
 from inpainting.engines.diffusion.regional_prompts import tokenize, weights_of
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion import flux_reference
 from tests.engines.diffusion.conditioning import adapter_requests
 from tests.engines.diffusion.pipelines import CPU, STEPS, ddim_request, ignore_step

@@ -13,7 +13,7 @@ import torch
 from diffusers import LCMScheduler, UniPCMultistepScheduler
 
 from inpainting.engines.diffusion.sampling import schedulers
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from tests.engines.diffusion.pipelines import CPU, ddim_request, denoised
 from tests.support import tiny_models
 

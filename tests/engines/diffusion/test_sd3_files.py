@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.serving import model_loading, part_files
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading import model_loading, part_files
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.sd3 import files
 from inpainting.models import InferenceModel
 from inpainting.networks.device.float8 import holds_float8

@@ -19,7 +19,7 @@ from inpainting.catalog import configurations
 from inpainting.catalog.inspection import image_encoders
 from inpainting.catalog.specs import ControlImageKind, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter
 from inpainting.models import InferenceModel
 from tests.engines.diffusion.pipelines import CPU
 from tests.support import comfyui_files, original_layout, tiny_adapters, tiny_models

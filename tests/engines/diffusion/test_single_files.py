@@ -19,7 +19,7 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.diffusion.sampling import schedulers
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.families.sd.network import RESCALED, StableDiffusion
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, SIDE, denoised, reference_of, request, run_reference

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from inpainting.catalog.inspection.files import slug_of
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.models import InferenceModel
 from inpainting.networks.device.quantization import is_quantized
 from tests.contracts.family import assert_equal

@@ -14,7 +14,7 @@ import torch
 
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, PaintSettings
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 from tests.support import tiny_models
 

@@ -20,12 +20,12 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.latent_codec import LatentCodec
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.engines.diffusion.vae_formats import latent_format
 from inpainting.families.sd.network import StableDiffusion
 from tests.engines.diffusion.conditioning.adapter_requests import admit_all

@@ -25,7 +25,7 @@ from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras, Deltas, LayerUnfit, deltas_of
 from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count
 from inpainting.engines.diffusion.conditioning.lora_layer_names import current_names, is_known, layers_by_name
-from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
+from inpainting.engines.diffusion.serving.loading.ignored_weights import tensor_notes
 from inpainting.families.declaration import LoraSupport
 from inpainting.networks.device.hardware import is_out_of_memory
 from inpainting.networks.device.quantization import is_quantized

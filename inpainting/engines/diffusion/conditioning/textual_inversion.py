@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from inpainting.catalog.inspection.embedding_files import check_embedding, tensor_names
 from inpainting.catalog.inspection.files import ModelRefused
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence

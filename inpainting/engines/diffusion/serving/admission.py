@@ -21,7 +21,7 @@ from inpainting.engines.diffusion.serving.batch_tuner import MAX_ROWS
 from inpainting.engines.diffusion.serving.device_watchdog import LOADING_SECONDS, DeviceWatchdog
 from inpainting.engines.diffusion.serving.failures import RetryPolicy, fail, log_unexpected
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, Job, StepBatch, WaitingSample
-from inpainting.engines.diffusion.serving.loads import ModelToLoad
+from inpainting.engines.diffusion.serving.loading.loads import ModelToLoad
 from inpainting.engines.diffusion.serving.workload import Workload
 
 MEMORY_SHARE = 0.9

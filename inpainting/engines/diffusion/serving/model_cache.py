@@ -14,10 +14,10 @@ from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.conditioning.active_adapters import ActiveAdapters
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras
 from inpainting.engines.diffusion.latent_model import LatentModel
-from inpainting.engines.diffusion.serving.background_loader import BackgroundLoader, Load
 from inpainting.engines.diffusion.serving.device_memory import NOTHING_IN_USE, DeviceMemory, InUse, LoadedAdapter
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
-from inpainting.engines.diffusion.serving.loads import NOT_OFFLOADED, Loads
+from inpainting.engines.diffusion.serving.loading.background_loader import BackgroundLoader, Load
+from inpainting.engines.diffusion.serving.loading.loads import NOT_OFFLOADED, Loads
 from inpainting.networks.device.hardware import Hardware, Offload, is_out_of_memory
 from inpainting.networks.load_lock import is_held_elsewhere
 from inpainting.networks.network_cache import NetworkCache, network_cache

@@ -28,8 +28,8 @@ from inpainting.engines.diffusion.serving.backend_selection import BackendSelect
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.files import fingerprint
 from tests.engines.diffusion.pipelines import CPU, ignore_step

@@ -16,9 +16,9 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import ControlUse, InpaintRequest
 from inpainting.engines.diffusion.conditioning import controlnet
-from inpainting.engines.diffusion.serving import adapter_loading
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
+from inpainting.engines.diffusion.serving.loading import adapter_loading
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,

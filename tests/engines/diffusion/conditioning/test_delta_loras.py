@@ -16,7 +16,7 @@ from inpainting.engines.diffusion.conditioning import delta_weights
 from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.conditioning.lora_layer_names import layers_by_name, layers_of
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.families.sd.lora_names import original_name
 from tests.engines.diffusion.pipelines import CPU, FAMILIES, ddim_request, denoised, loaded_reference, run_reference
 from tests.support import original_layout, tiny_delta_loras, tiny_loras

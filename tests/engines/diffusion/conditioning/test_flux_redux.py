@@ -20,7 +20,7 @@ from inpainting.core.codecs import to_rgb8
 from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest, IPAdapterUse
 from inpainting.engines.diffusion.engine import has_effect
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from tests.engines.diffusion import plain_flow
 from tests.engines.diffusion.conditioning.adapter_requests import (
     PROMPT,

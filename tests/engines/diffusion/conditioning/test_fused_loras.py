@@ -13,7 +13,7 @@ from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.conditioning.delta_weights import LayerDelta
 from inpainting.engines.diffusion.conditioning.fused_weights import fused_byte_count, fused_weights
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLoras, active_loras
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.networks.device.quantization import quantize
 from tests.engines.diffusion.operations import Operations
 from tests.engines.diffusion.pipelines import CPU, ddim_request, denoised, loaded_reference, run_reference

@@ -19,8 +19,8 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import InFlightSample, WaitingSample
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion.conditioning.adapter_requests import (
     SENT,
     batcher,

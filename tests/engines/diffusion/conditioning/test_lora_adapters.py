@@ -19,8 +19,8 @@ from inpainting.engines.diffusion.conditioning import delta_layers, lora_adapter
 from inpainting.engines.diffusion.conditioning.lora_adapters import active_loras
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.families.sd.network import StableDiffusion
 from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.pipelines import (

@@ -17,7 +17,7 @@ from inpainting.core.adapter_uses import IP_ADAPTERS
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest, IPAdapterUse
 from inpainting.engines.diffusion.conditioning import ip_adapter
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from tests.engines.diffusion.conditioning.adapter_requests import (
     PROMPT,
     batcher,

@@ -15,8 +15,8 @@ from inpainting.core.geometry import Size
 from inpainting.core.request import PaintSettings
 from inpainting.engines.diffusion.encoding_cache import MAX_TEXTS, EncodingCache
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from tests.engines.diffusion.pipelines import CPU, ignore_step, request
 from tests.support import tiny_loras, tiny_models
 

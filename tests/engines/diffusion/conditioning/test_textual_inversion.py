@@ -17,8 +17,8 @@ from inpainting.core.errors import EngineFailed
 from inpainting.core.request import InpaintRequest
 from inpainting.engines.diffusion.conditioning.textual_inversion import read_embedding
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import alias_text_model, load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import alias_text_model, load
 from inpainting.families.sd.network import StableDiffusion
 from inpainting.networks.device.hardware import Hardware
 from tests.engines.diffusion.pipelines import (

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import ControlImageKind, LoraSpec, ModelSpec
 from inpainting.core.request import InpaintRequest, LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.load_lock import LOAD_LOCK
 from tests.engines.diffusion.conditioning.adapter_requests import request
@@ -28,11 +28,11 @@ from tests.support import tiny_adapters, tiny_embeddings, tiny_loras, tiny_model
 SERVING = "inpainting.engines.diffusion.serving"
 LOADED_BY = {
     "lora": "inpainting.engines.diffusion.conditioning.lora_adapters.load_file",
-    "controlnet": f"{SERVING}.adapter_loading.load_network",
+    "controlnet": f"{SERVING}.loading.adapter_loading.load_network",
     "ip-adapter": "inpainting.engines.diffusion.conditioning.ip_adapter.load_file",
-    "vae": f"{SERVING}.adapter_loading.load_network",
+    "vae": f"{SERVING}.loading.adapter_loading.load_network",
     "embedding": "inpainting.engines.diffusion.conditioning.textual_inversion.load_file",
-    "preview": f"{SERVING}.adapter_loading.load_network",
+    "preview": f"{SERVING}.loading.adapter_loading.load_network",
 }
 """The function that reads the files of each kind of adapter."""
 NAMED: dict[str, dict[str, Any]] = {
@@ -141,7 +141,7 @@ def test_layers_of_an_adapter_are_not_added_while_a_network_is_built(
             assert go.wait(60)
             return load(spec, hardware, offload)
 
-    monkeypatch.setattr(f"{SERVING}.loads.load", build)
+    monkeypatch.setattr(f"{SERVING}.loading.loads.load", build)
     with ThreadPoolExecutor(2) as pool:
         building = pool.submit(paint, batcher, request(), tiny_models.saved(tmp_path / "third", seed=2))
         try:

@@ -25,12 +25,13 @@ from inpainting.engines.base import Step
 from inpainting.engines.diffusion.latent_codec import LatentCodec
 from inpainting.engines.diffusion.sampling import schedulers
 from inpainting.engines.diffusion.sampling.denoising import DenoisingState
-from inpainting.engines.diffusion.serving import device_watchdog, loads, model_loading
+from inpainting.engines.diffusion.serving import device_watchdog
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import InUse
 from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.loading import loads, model_loading
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import STEPS, UNetCalls, has_arrived, request, wait_until
@@ -302,7 +303,7 @@ def test_two_models_take_turns_under_a_memory_budget_for_one(
         loaded.append(weakref.ref(model.unet))
         return model
 
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.loads.load", counted)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.loading.loads.load", counted)
     small = Batcher(ModelCache(CPU, 2_000_000))
     with ThreadPoolExecutor(6) as pool:
         models = [specs["sd"], specs["other"]] * 3  # saved before any is loaded, which replaces torch's initialisation
@@ -337,7 +338,7 @@ def test_replaced_files_are_loaded_again(tmp_path: Path, monkeypatch: pytest.Mon
         assert unet() is None, "the old one is out of memory"
         return load(spec, hardware, offload)
 
-    monkeypatch.setattr("inpainting.engines.diffusion.serving.loads.load", alone)
+    monkeypatch.setattr("inpainting.engines.diffusion.serving.loading.loads.load", alone)
     models.get(spec)
     assert len(models.models) == 1
 

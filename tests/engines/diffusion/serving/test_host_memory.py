@@ -16,8 +16,8 @@ from inpainting.core.geometry import Size
 from inpainting.engines.diffusion.serving import host_memory
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.networks.device.hardware import Offload
 from tests.engines.diffusion.pipelines import CPU, SIDE, ignore_step
 from tests.engines.diffusion.serving.batches import request

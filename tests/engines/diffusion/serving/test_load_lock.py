@@ -14,8 +14,8 @@ from inpainting import families
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion import safety_checker
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.load_lock import LOAD_LOCK, serialize
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of

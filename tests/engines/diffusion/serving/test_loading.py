@@ -14,8 +14,8 @@ import torch
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware, Offload, is_device_lost, is_out_of_memory
 from tests.engines.diffusion.checkpoints import copy_configuration, spec_of
 from tests.engines.diffusion.pipelines import CPU, ignore_step
@@ -24,7 +24,7 @@ from tests.engines.diffusion.serving.devices import CountingDevice, byte_count, 
 from tests.support import original_layout, tiny_models
 from tests.support.matrix import first_alone
 
-LOAD = "inpainting.engines.diffusion.serving.loads.load"
+LOAD = "inpainting.engines.diffusion.serving.loading.loads.load"
 
 
 class HeldLoad:

@@ -18,9 +18,9 @@ from inpainting.engines.diffusion.conditioning.delta_layers import DeltaLoras
 from inpainting.engines.diffusion.conditioning.lora_adapters import LoadedLoras, active_loras
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import Job, JobSucceeded
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.lora_fusion import FEWEST_STEPS
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Offload
 from tests.engines.diffusion.pipelines import CPU
 from tests.engines.diffusion.serving.batches import request

@@ -15,8 +15,8 @@ from inpainting.core.errors import OUT_OF_MEMORY, EngineFailed
 from inpainting.core.geometry import Size
 from inpainting.core.request import LoraUse
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load
 from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.pipelines import CPU, ignore_step
 from tests.engines.diffusion.serving.batches import request

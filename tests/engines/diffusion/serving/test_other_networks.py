@@ -10,8 +10,8 @@ import torch
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.engines.diffusion.serving.batcher import Batcher
+from inpainting.engines.diffusion.serving.loading.model_loading import weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import weights_bytes
 from inpainting.networks.device.hardware import Offload
 from inpainting.networks.network_cache import NetworkCache
 from tests.engines.diffusion.pipelines import CPU, ignore_step

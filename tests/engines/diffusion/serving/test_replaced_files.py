@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from inpainting.catalog.specs import ControlImageKind, ModelSpec
 from inpainting.core.request import InpaintRequest
-from inpainting.engines.diffusion.serving import loads
 from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.jobs import FILES_REPLACED, InFlightSample, WaitingSample
+from inpainting.engines.diffusion.serving.loading import loads
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
 from inpainting.networks.files import fingerprint
 from tests.engines.diffusion.pipelines import CPU, ignore_step

@@ -17,14 +17,14 @@ from inpainting.engines.diffusion.serving.batcher import Batcher
 from inpainting.engines.diffusion.serving.device_memory import DeviceMemory
 from inpainting.engines.diffusion.serving.host_memory import HostMemory
 from inpainting.engines.diffusion.serving.jobs import Job
+from inpainting.engines.diffusion.serving.loading.model_loading import load, weights_bytes
 from inpainting.engines.diffusion.serving.model_cache import ModelCache
-from inpainting.engines.diffusion.serving.model_loading import load, weights_bytes
 from inpainting.networks.device.hardware import Hardware, Offload
 from tests.engines.diffusion.serving.batches import UNetCalls, request
 from tests.engines.diffusion.serving.devices import CountingDevice
 from tests.support import tiny_models
 
-LOAD = "inpainting.engines.diffusion.serving.loads.load"
+LOAD = "inpainting.engines.diffusion.serving.loading.loads.load"
 STEPS_IN_A_PHASE = 3
 
 

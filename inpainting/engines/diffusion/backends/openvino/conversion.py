@@ -28,7 +28,7 @@ from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.backends.openvino.library import PrePostProcessor, ov, version
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, ActiveLoras
 from inpainting.engines.diffusion.latent_model import LatentModel
-from inpainting.engines.diffusion.serving.model_loading import load
+from inpainting.engines.diffusion.serving.loading.model_loading import load
 from inpainting.networks.device.hardware import Hardware
 
 logger = logging.getLogger(__name__)

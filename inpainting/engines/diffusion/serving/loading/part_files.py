@@ -15,9 +15,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from transformers import CLIPTextModelWithProjection
 
-from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8, is_extra, scaled_weights
 from inpainting.catalog.inspection.files import WEIGHTS
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.checkpoint_tensors import FLOAT8, is_extra, scaled_weights
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.core.sentences import sentence
 from inpainting.networks.load_lock import serialize
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from inpainting.catalog.inspection.files import GGUF, ModelRefused, quote
-from inpainting.catalog.inspection.safetensors_header import MAX_DIMENSIONS, MAX_HEADER_BYTES, read_header
+from inpainting.catalog.inspection.formats.safetensors_header import MAX_DIMENSIONS, MAX_HEADER_BYTES, read_header
 from inpainting.core.sentences import Sentence, sentence
 
 MAGIC, VERSIONS = b"GGUF", (2, 3)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inpainting.catalog.inspection import onnx_protobuf
 from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quote
-from inpainting.catalog.inspection.onnx_protobuf import OnnxFile
+from inpainting.catalog.inspection.formats import onnx_protobuf
+from inpainting.catalog.inspection.formats.onnx_protobuf import OnnxFile
 from inpainting.core.sentences import sentence
 from inpainting.families.layouts import ANY_NAME, OnnxLayout
 

@@ -17,10 +17,10 @@ from inpainting.core.geometry import Size
 from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning.lora_adapters import ActiveLora, LoraFile
 from inpainting.engines.diffusion.latent_model import LatentModel
-from inpainting.engines.diffusion.serving.adapter_loading import load_adapter, load_preview_decoder
-from inpainting.engines.diffusion.serving.background_loader import Load
 from inpainting.engines.diffusion.serving.device_memory import DeviceMemory, LoadedAdapter
-from inpainting.engines.diffusion.serving.model_loading import hardware_for, load, weights_bytes
+from inpainting.engines.diffusion.serving.loading.adapter_loading import load_adapter, load_preview_decoder
+from inpainting.engines.diffusion.serving.loading.background_loader import Load
+from inpainting.engines.diffusion.serving.loading.model_loading import hardware_for, load, weights_bytes
 from inpainting.networks import interrupted_loads
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.memory import free_machine_bytes

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from inpainting.catalog.inspection.files import ModelRefused, check_names, names_in, quote
-from inpainting.catalog.inspection.onnx_files import read_onnx
+from inpainting.catalog.inspection.formats.onnx_files import read_onnx
 from inpainting.core.sentences import sentence
 from inpainting.families.layouts import OnnxFolderLayout
 

@@ -19,27 +19,27 @@ from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
 from diffusers.loaders.single_file_utils import SingleFileComponentError
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
-from inpainting.catalog.inspection.checkpoint_tensors import FLOAT8, VELOCITY, ZERO_SNR, is_extra, is_weight
-from inpainting.catalog.inspection.component_file import WEIGHTS_NAMES, component_file_class
-from inpainting.catalog.inspection.diffusers_folder import diffusers_layout
 from inpainting.catalog.inspection.files import GGUF, INDEX, WEIGHTS, ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
+from inpainting.catalog.inspection.formats.checkpoint_file import CONFIGURATION, configuration_folder, unet_channels
+from inpainting.catalog.inspection.formats.checkpoint_tensors import FLOAT8, VELOCITY, ZERO_SNR, is_extra, is_weight
+from inpainting.catalog.inspection.formats.component_file import WEIGHTS_NAMES, component_file_class
+from inpainting.catalog.inspection.formats.diffusers_folder import diffusers_layout
+from inpainting.catalog.inspection.formats.gguf_header import is_gguf, read_weights_header
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.inpaint_patch import patch_of
 from inpainting.catalog.inspection.model_files import check_model
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.inpaint_patch import apply_patch
-from inpainting.engines.diffusion.serving.adapter_loading import variant_in, weights_variant
-from inpainting.engines.diffusion.serving.ignored_weights import (
+from inpainting.engines.diffusion.serving.loading.adapter_loading import variant_in, weights_variant
+from inpainting.engines.diffusion.serving.loading.ignored_weights import (
     checkpoint_notes,
     configuration_notes,
     scheduler_notes,
     tensor_notes,
 )
-from inpainting.engines.diffusion.serving.part_files import (
+from inpainting.engines.diffusion.serving.loading.part_files import (
     float8_text_file,
     foreign_file_in,
     missing_weights,

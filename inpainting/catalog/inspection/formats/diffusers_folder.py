@@ -12,8 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_tensors import check_numbers
-from inpainting.catalog.inspection.component_file import component_file_class, component_file_classes
 from inpainting.catalog.inspection.files import (
     CONFIG,
     GGUF,
@@ -27,8 +25,10 @@ from inpainting.catalog.inspection.files import (
     names_in,
     quote,
 )
-from inpainting.catalog.inspection.gguf_header import read_gguf_header
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.checkpoint_tensors import check_numbers
+from inpainting.catalog.inspection.formats.component_file import component_file_class, component_file_classes
+from inpainting.catalog.inspection.formats.gguf_header import read_gguf_header
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.core.sentences import every, sentence
 from inpainting.families.layouts import DiffusersLayout
 

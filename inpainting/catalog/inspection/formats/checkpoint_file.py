@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from inpainting import families
-from inpainting.catalog.inspection.checkpoint_tensors import VELOCITY, check_tensors
-from inpainting.catalog.inspection.component_file import recognise, unrecognised_error
-from inpainting.catalog.inspection.diffusers_folder import (
+from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
+from inpainting.catalog.inspection.formats.checkpoint_tensors import VELOCITY, check_tensors
+from inpainting.catalog.inspection.formats.component_file import recognise, unrecognised_error
+from inpainting.catalog.inspection.formats.diffusers_folder import (
     check_family,
     check_folder_texts,
     diffusers_layout,
     is_text,
 )
-from inpainting.catalog.inspection.files import CONFIG, INDEX, ModelRefused, check_single_file, json_object, names_in
-from inpainting.catalog.inspection.gguf_header import read_weights_header
+from inpainting.catalog.inspection.formats.gguf_header import read_weights_header
 from inpainting.catalog.inspection.inpaint_patch import patch_of
 from inpainting.catalog.inspection.known_files import refuse_known
 from inpainting.core.sentences import sentence

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from inpainting.catalog.inspection.diffusers_folder import check_configuration
 from inpainting.catalog.inspection.files import (
     CONFIG,
     WEIGHTS,
@@ -16,7 +15,8 @@ from inpainting.catalog.inspection.files import (
     names_in,
     quote,
 )
-from inpainting.catalog.inspection.safetensors_header import read_header
+from inpainting.catalog.inspection.formats.diffusers_folder import check_configuration
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.core.sentences import sentence
 from inpainting.families.layouts import TransformersLayout
 

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 from inpainting import families
 from inpainting.catalog.inspection.files import GGUF, WEIGHTS, ModelRefused
-from inpainting.catalog.inspection.gguf_header import is_gguf, read_weights_header
+from inpainting.catalog.inspection.formats.gguf_header import is_gguf, read_weights_header
+from inpainting.catalog.inspection.formats.tensor_slice import TensorSlice
 from inpainting.catalog.inspection.known_files import refuse_four_bits, refuse_known
-from inpainting.catalog.inspection.tensor_slice import TensorSlice
 from inpainting.core.sentences import any_of, sentence
 
 WEIGHTS_NAMES = tuple(f"diffusion_pytorch_model{suffix}" for suffix in (WEIGHTS, GGUF))

@@ -9,8 +9,8 @@ from typing import Any
 
 import diffusers
 
-from inpainting.catalog.inspection.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.catalog.inspection.files import CONFIG, INDEX, json_in, quote
+from inpainting.catalog.inspection.formats.checkpoint_tensors import ignored_tensors, is_weight
 from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.sampling.schedulers import latent_values
 from inpainting.families.layouts import DiffusersLayout

@@ -8,8 +8,8 @@ from typing import Any
 
 from inpainting import families
 from inpainting.catalog.inspection.files import ModelRefused, check_single_file
+from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.known_files import refuse_known
-from inpainting.catalog.inspection.safetensors_header import read_header
 from inpainting.core.sentences import sentence
 from inpainting.families.layouts import UnsupportedNetwork, WeightsLayout
 

@@ -12,13 +12,13 @@ import torch
 
 from inpainting import families
 from inpainting.catalog.inspection.adapter_files import CLASSES, check_adapter, check_tiny_vae
-from inpainting.catalog.inspection.diffusers_folder import is_variant
 from inpainting.catalog.inspection.files import CONFIG, WEIGHTS, ModelRefused, json_object
+from inpainting.catalog.inspection.formats.diffusers_folder import is_variant
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind, ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.conditioning import ip_adapter
-from inpainting.engines.diffusion.serving.ignored_weights import tensor_notes
+from inpainting.engines.diffusion.serving.loading.ignored_weights import tensor_notes
 from inpainting.networks.device.hardware import Hardware
 from inpainting.networks.load_lock import serialize
 from inpainting.networks.unreadable_files import READ_ERRORS, unreadable

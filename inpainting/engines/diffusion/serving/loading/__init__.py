@@ -1,0 +1,1 @@
+"""Reading models and adapters from files into memory, beside the steps of other generations."""
