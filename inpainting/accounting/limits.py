@@ -291,11 +291,6 @@ def stored_bytes_of(owners: Collection[int]) -> dict[int, int]:
     return {owner: totals["stored_bytes"] for owner, totals in OwnerTotals.of(owners).items()}
 
 
-def all_stored_bytes() -> int:
-    """Return the bytes of the stored images of all users, as `stored_bytes` counts them."""
-    return OwnerTotals.of_all()["stored_bytes"]
-
-
 def _recent_entries(owner: Any, act: Act, window: timedelta) -> QuerySet[LedgerEntry]:
     return LedgerEntry.objects.filter(owner=owner, act=act, at__gt=timezone.now() - window)
 

@@ -16,7 +16,7 @@ from django.db.models import F, Sum
 from django.utils import timezone
 
 from accounts.models import User
-from inpainting.accounting.limits import all_stored_bytes, stored_bytes
+from inpainting.accounting.limits import stored_bytes
 from inpainting.database import owner_totals
 from inpainting.generations import history
 from inpainting.generations.delete import delete_account
@@ -177,11 +177,11 @@ def test_everything_of_a_user_is_counted_until_the_account_is_deleted(
     for user in (alice, bob):
         with_everything(user, generate, batch_of, photo)
         assert totals(user) == summed(user)
-    assert all_stored_bytes() == stored_bytes(alice) + stored_bytes(bob) > 0
+    assert OwnerTotals.of_all()["stored_bytes"] == stored_bytes(alice) + stored_bytes(bob) > 0
     pk = alice.pk
     delete_account(alice)
     assert OwnerTotals.of([pk])[pk] == dict.fromkeys(COUNTERS, 0)
-    assert all_stored_bytes() == stored_bytes(bob)
+    assert OwnerTotals.of_all()["stored_bytes"] == stored_bytes(bob)
     sweep(WHEN)
     assert set(OwnerTotals.objects.values_list("owner_id", flat=True)) == {bob.pk}
 
