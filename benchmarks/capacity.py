@@ -43,8 +43,8 @@ from inpainting.database.row_counts import count_each
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status, Worker
 from inpainting.worker.capabilities import find_capabilities
-from inpainting.worker.fair_queue import start_next, startable_in
 from inpainting.worker.poller import IDLE_POLL_SECONDS, abandoned, return_abandoned
+from inpainting.worker.queue.fair_queue import start_next, startable_in
 
 OWNERS, PROCESSES = 100, 8
 BEAT_EVERY, STEP_EVERY, LEASE_SECONDS = 10.0, 1.0, 15

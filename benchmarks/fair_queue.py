@@ -38,8 +38,8 @@ from accounts.models import User
 from inpainting.database import fair_tags
 from inpainting.engines.base import Queue
 from inpainting.models import Flow, Generation, Mask, SourceImage, Status, VirtualTime
-from inpainting.worker.fair_queue import start_next
-from inpainting.worker.queue_metrics import QueueCollector
+from inpainting.worker.queue.fair_queue import start_next
+from inpainting.worker.queue.queue_metrics import QueueCollector
 from inpainting.worker.run_time_estimates import queue_position
 from tests.worker.round_robin import round_robin_in
 

@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 
-from inpainting.worker.queue_metrics import QueueCollector
+from inpainting.worker.queue.queue_metrics import QueueCollector
 
 database_registry = CollectorRegistry(auto_describe=False)
 database_registry.register(QueueCollector())

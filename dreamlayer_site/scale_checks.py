@@ -13,7 +13,7 @@ from django.core.checks import Error, register
 
 from dreamlayer_site.server.supervisor import QUEUES, ROLES
 from dreamlayer_site.service_urls import SCHEMES, TLS_OPTIONS, s3_options, scheme_of
-from inpainting.worker.fair_queue import ANALYSES_AT_ONCE
+from inpainting.worker.queue.fair_queue import ANALYSES_AT_ONCE
 
 LIBRARIES = {
     "DATABASE_URL": {"postgres": "psycopg_pool", "postgresql": "psycopg_pool"},

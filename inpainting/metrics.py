@@ -1,7 +1,7 @@
 """The counters and histograms of this process, which `/metrics` exports to Prometheus; see docs/run/monitoring.md.
 
-The waiting generations are not among them: they are counted in the database, see `inpainting.worker.queue_metrics`.
-Names of models come from the catalog, so that the number of labels is bounded.
+The waiting generations are not among them: `inpainting.worker.queue.queue_metrics` counts them in the database. Names
+of models come from the catalog, so that the number of labels is bounded.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from inpainting.engines.diffusion.engine import Diffusion, Options
 from inpainting.generations.submit import Submission, submit
 from inpainting.models import Batch, BatchItem, Generation, InferenceModel, undeleted_file
 from inpainting.worker import own_threads, watchdog
-from inpainting.worker.claim_gate import claim_gate, no_problems
+from inpainting.worker.queue.claim_gate import claim_gate, no_problems
 from tests.support import scratch, strategies
 from tests.support.image_host import image_host
 from tests.support.installation import Installation, migrate_database

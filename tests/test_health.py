@@ -149,8 +149,10 @@ def test_a_stopping_server_is_not_ready(client: Client, db: None) -> None:
 
 def test_missing_migrations_are_reported(client: Client, db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "_is_migrated", False)
-    [(app, newest)] = MigrationLoader(connection).graph.leaf_nodes("inpainting")
-    MigrationRecorder(connection).record_unapplied(app, newest)
+    graph = MigrationLoader(connection).graph
+    [newest] = graph.leaf_nodes("inpainting")
+    for key in (newest, *graph.nodes[newest].replaces):
+        MigrationRecorder(connection).record_unapplied(*key)
     answer = client.get("/readyz")
     assert (answer.status_code, answer.json()) == (503, {"status": "unavailable", "database": "lacks migrations"})
 

@@ -23,8 +23,8 @@ from accounts.models import User
 from inpainting import metrics
 from inpainting.models import Generation, WebhookDelivery, Worker
 from inpainting.worker import poller
-from inpainting.worker.fair_queue import start_next
-from inpainting.worker.queue_metrics import QueueCollector
+from inpainting.worker.queue.fair_queue import start_next
+from inpainting.worker.queue.queue_metrics import QueueCollector
 from inpainting.worker.run import run
 from tests.support.installation import ROOT
 
@@ -129,7 +129,7 @@ def test_its_queries_read_an_index_and_are_as_many_for_a_long_queue(alice: User,
 def test_no_more_rows_are_counted_than_a_scrape_may_read(
     alice: User, generate: Generate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("inpainting.worker.queue_metrics.MAX_COUNTED", 2)
+    monkeypatch.setattr("inpainting.worker.queue.queue_metrics.MAX_COUNTED", 2)
     for _ in range(3):
         generate(alice, run=False)
     assert samples()["queue_depth", "cpu", ""] == 2

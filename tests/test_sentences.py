@@ -51,7 +51,7 @@ NOT_FOR_PAGES = {
     "inpainting/management/": "printed by a command",
     "inpainting/metrics.py": "descriptions of metrics",
     "inpainting/networks/unpickled.py": "printed by a process of its own",
-    "inpainting/worker/queue_metrics.py": "descriptions of metrics",
+    "inpainting/worker/queue/queue_metrics.py": "descriptions of metrics",
 }
 """Modules of Python whose sentences no page and no answer of the native API shows, and where they are instead."""
 IN_ENGLISH = frozenset(

@@ -19,7 +19,7 @@ from dreamlayer_site.service_urls import (
     database_settings,
     storage_settings,
 )
-from inpainting.worker.fair_queue import ANALYSES_AT_ONCE
+from inpainting.worker.queue.fair_queue import ANALYSES_AT_ONCE
 
 SHARED = {
     "BROKER_URL": "redis://redis/0",

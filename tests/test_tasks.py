@@ -16,7 +16,7 @@ from inpainting import tasks, webhooks
 from inpainting.engines.base import Queue
 from inpainting.models import WebhookDelivery
 from inpainting.worker import own_threads
-from inpainting.worker.fair_queue import worker_count
+from inpainting.worker.queue.fair_queue import worker_count
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from inpainting.generations.batches import shown_details
 from inpainting.generations.description import message_of
 from inpainting.models import BatchItem, Status
 from inpainting.models.batch import REFUSED
-from inpainting.web.editor_choices import choices, editing_models, page_limits
+from inpainting.web.editor.editor_choices import choices, editing_models, page_limits
 from inpainting.web.state_labels import STATE_LABELS
 
 PAGE_LENGTH = 20

@@ -25,7 +25,7 @@ from inpainting.models import Generation, Status
 from inpainting.models.generation_request import INPUT_IMAGES
 from inpainting.models.share import MAX_NAME_CHARACTERS, SharedLink
 from inpainting.translation import translated
-from inpainting.web.editor_choices import HIDDEN_SENTENCE
+from inpainting.web.editor.editor_choices import HIDDEN_SENTENCE
 from inpainting.web.history_page import model_labels
 
 IN_ROW_OF_FILE = ("output_format", "quality", "max_file_kilobytes")

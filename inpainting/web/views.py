@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET
 
 from inpainting.media.results import is_signer_unknown
 from inpainting.web import sample_page
-from inpainting.web.editor_choices import choices, page_limits
+from inpainting.web.editor.editor_choices import choices, page_limits
 
 
 @require_GET

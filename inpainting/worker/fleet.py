@@ -36,7 +36,7 @@ from inpainting.worker.capabilities import (
     find_capabilities,
     record_failed_load,
 )
-from inpainting.worker.claim_gate import claim_gate
+from inpainting.worker.queue.claim_gate import claim_gate
 from inpainting.worker_name import PARENT
 
 SLOTS = {Queue.CPU.value: "cpu_slots", Queue.GPU.value: "gpu_slots"}

@@ -23,8 +23,8 @@ from inpainting.models import Generation, Status, WebhookDelivery
 from inpainting.networks import interrupted_loads
 from inpainting.webhooks import HOOKS, WEBHOOK_WORKERS, deliver_due
 from inpainting.worker import own_threads, waiters, watchdog
-from inpainting.worker.fair_queue import startable_here, startable_in, stop_claiming, worker_count
 from inpainting.worker.fleet import membership
+from inpainting.worker.queue.fair_queue import startable_here, startable_in, stop_claiming, worker_count
 from inpainting.worker.run import count_idle, run_waiting
 from inpainting.worker_name import worker_name
 

@@ -51,11 +51,11 @@ from inpainting.storage import StorageUnavailable, out_of_space
 from inpainting.worker import own_threads
 from inpainting.worker import watchdog as watching
 from inpainting.worker.analyses import AnalysisResult, analyse, commit
-from inpainting.worker.claim_gate import claim_gate
-from inpainting.worker.fair_queue import start_next, worker_count
 from inpainting.worker.fleet import membership
 from inpainting.worker.large_images import one_at_a_time
 from inpainting.worker.progress import LeaseRenewal, Reporter
+from inpainting.worker.queue.claim_gate import claim_gate
+from inpainting.worker.queue.fair_queue import start_next, worker_count
 from inpainting.worker.watchdog import Heartbeat, heartbeat
 
 logger = logging.getLogger(__name__)

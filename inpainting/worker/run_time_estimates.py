@@ -23,8 +23,8 @@ from inpainting.core.network_calls import network_calls
 from inpainting.database.compiled_query import CompiledQuery, Parameter
 from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status
-from inpainting.worker.fair_queue import fair_order_in, seconds_before, worker_count
 from inpainting.worker.fleet import count_slots
+from inpainting.worker.queue.fair_queue import fair_order_in, seconds_before, worker_count
 
 MAX_OBSERVATIONS, NEIGHBOURS = 200, 5
 RIDGE = 1.0

@@ -12,7 +12,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, 
 from accounts.models import User
 from inpainting.models import GeneratedImage, Generation, Mask, SourceImage, Status
 from inpainting.models.queued_work import MAX_ATTEMPTS
-from inpainting.worker import fair_queue
+from inpainting.worker.queue import fair_queue
 
 
 class GenerationLifeCycle(RuleBasedStateMachine):

@@ -22,7 +22,7 @@ from inpainting.core.image import CanonicalImage
 from inpainting.core.request import InpaintRequest
 from inpainting.preprocessors import control_image
 from inpainting.preprocessors.depth_anything import DEPTH_ANYTHING, DepthAnything
-from inpainting.web.editor_choices import choices
+from inpainting.web.editor.editor_choices import choices
 from tests.api.bodies import shape_a
 
 pytestmark = [

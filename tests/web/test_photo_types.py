@@ -12,7 +12,7 @@ from django.test import Client
 from accounts.models import User
 from inpainting.core.codecs import accepted
 from inpainting.core.codecs.decoding import PARSERS
-from inpainting.web.editor_choices import FORMATS
+from inpainting.web.editor.editor_choices import FORMATS
 
 MODULE = (Path(settings.BASE_DIR) / "static/js/photo_types.js").read_text()
 

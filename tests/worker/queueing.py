@@ -8,7 +8,7 @@ from typing import Any
 from accounts.models import User
 from inpainting.engines.base import Queue
 from inpainting.models import Flow, Generation, Mask, SourceImage, Status, VirtualTime
-from inpainting.worker.fair_queue import fair_order_in, start_next
+from inpainting.worker.queue.fair_queue import fair_order_in, start_next
 
 UNIT = 840
 """Divisible by all weights of these tests, so that slots have no rounding."""

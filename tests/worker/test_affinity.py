@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accounts.models import User
 from inpainting.engines import registry
 from inpainting.models import Generation, Status
-from inpainting.worker.fair_queue import CANDIDATES, OVERTAKEN_SLOTS, start_next
+from inpainting.worker.queue.fair_queue import CANDIDATES, OVERTAKEN_SLOTS, start_next
 from tests.support.strategies import examples
 from tests.worker.queueing import UNIT, add, order, users
 

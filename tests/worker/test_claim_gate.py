@@ -10,9 +10,9 @@ import pytest
 from accounts.models import User
 from inpainting.models import Generation, Status
 from inpainting.storage import StorageUnavailable
-from inpainting.worker import claim_gate as gates
 from inpainting.worker import run as running
-from inpainting.worker.claim_gate import CHECK_SECONDS, LONGEST_PAUSE_SECONDS, ClaimGate, claim_gate
+from inpainting.worker.queue import claim_gate as gates
+from inpainting.worker.queue.claim_gate import CHECK_SECONDS, LONGEST_PAUSE_SECONDS, ClaimGate, claim_gate
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from inpainting.models import Generation, Status, WebhookDelivery
 from inpainting.worker import poller, watchdog
-from inpainting.worker.fair_queue import start_next
+from inpainting.worker.queue.fair_queue import start_next
 
 Generate = Callable[..., Generation]
 HOUR = timedelta(hours=1)

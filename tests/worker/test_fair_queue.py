@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from accounts.models import User
 from inpainting.models import Generation, Status
-from inpainting.worker import fair_queue, run_time_estimates
-from inpainting.worker.fair_queue import start_next
+from inpainting.worker import run_time_estimates
+from inpainting.worker.queue import fair_queue
+from inpainting.worker.queue.fair_queue import start_next
 from inpainting.worker.run_time_estimates import QueuePosition, positions, queue_position
 from tests.support.strategies import examples
 from tests.worker.queueing import UNIT, add, finish_all, order, start_all, users

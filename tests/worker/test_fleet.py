@@ -19,11 +19,12 @@ from inpainting.core.errors import OUT_OF_MEMORY, EngineFailed, InvalidRequest
 from inpainting.engines.base import Queue
 from inpainting.models import Analysis, Generation, InferenceModel, Lora, ModelState, Status, Worker
 from inpainting.models.worker import BEAT_SECONDS, DEAD_SECONDS, REMEMBERED_SECONDS
-from inpainting.worker import capabilities, fair_queue, fleet
+from inpainting.worker import capabilities, fleet
 from inpainting.worker import run as running
-from inpainting.worker.claim_gate import claim_gate
-from inpainting.worker.fair_queue import start_next, startable_here
 from inpainting.worker.fleet import Membership
+from inpainting.worker.queue import fair_queue
+from inpainting.worker.queue.claim_gate import claim_gate
+from inpainting.worker.queue.fair_queue import start_next, startable_here
 from inpainting.worker.run_time_estimates import QueuePosition, positions, queue_position
 from inpainting.worker_name import WORKER
 from tests.support import analyses

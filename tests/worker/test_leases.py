@@ -20,8 +20,9 @@ from inpainting import tasks
 from inpainting.generations import submit
 from inpainting.models import GeneratedImage, Generation, Status
 from inpainting.realtime import events
-from inpainting.worker import fair_queue, own_threads, poller, watchdog
+from inpainting.worker import own_threads, poller, watchdog
 from inpainting.worker import run as running
+from inpainting.worker.queue import fair_queue
 from inpainting.worker.run import run, run_waiting
 from inpainting.worker.waiters import wait_until_ended
 from tests.support.threads import with_own_connection

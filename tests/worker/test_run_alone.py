@@ -15,8 +15,9 @@ from inpainting.engines.base import Queue
 from inpainting.models import Generation, Status, queued_work
 from inpainting.models.queued_work import MAX_CRASHES, MAX_PAUSE_SECONDS, pause_after
 from inpainting.networks import interrupted_loads
-from inpainting.worker import fair_queue, own_threads, poller, watchdog
-from inpainting.worker.fair_queue import start_next
+from inpainting.worker import own_threads, poller, watchdog
+from inpainting.worker.queue import fair_queue
+from inpainting.worker.queue.fair_queue import start_next
 from tests.support.fakes import PlainEngine, declared
 
 Generate = Callable[..., Generation]

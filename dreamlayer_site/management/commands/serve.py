@@ -39,10 +39,10 @@ from inpainting.models import PeriodicJob
 from inpainting.moderation import warn_where_unavailable
 from inpainting.webhooks import HOOKS, WEBHOOK_WORKERS
 from inpainting.worker import watchdog
-from inpainting.worker.claim_gate import claim_gate
-from inpainting.worker.fair_queue import worker_count
 from inpainting.worker.fleet import membership
 from inpainting.worker.poller import Waiting, recover, release_own, start_poller, stop_working
+from inpainting.worker.queue.claim_gate import claim_gate
+from inpainting.worker.queue.fair_queue import worker_count
 from inpainting.worker.warm_up import start_compiling, start_warming_up
 
 EXIT_SECONDS = 1.5

@@ -31,9 +31,9 @@ from inpainting.models import Generation, Status, Worker
 from inpainting.models.generation_request import JOINED_IMAGES
 from inpainting.models.queued_work import START_ORDER, QueuedWork, runs_alone_here
 from inpainting.worker import watchdog
-from inpainting.worker.claim_gate import claim_gate
 from inpainting.worker.fleet import membership
-from inpainting.worker.models_in_queue import models_in
+from inpainting.worker.queue.claim_gate import claim_gate
+from inpainting.worker.queue.models_in_queue import models_in
 
 OVERTAKEN_SLOTS = 2
 CANDIDATES_FOR_HERE = 16

@@ -17,7 +17,7 @@ from inpainting.engines.base import Queue
 from inpainting.models import Status, WebhookDelivery, Worker
 from inpainting.models.queued_work import QueuedWork
 from inpainting.models.worker import STATE_COLUMNS
-from inpainting.worker.models_in_queue import models_in
+from inpainting.worker.queue.models_in_queue import models_in
 
 MAX_COUNTED = 10_000
 """Rows of one queue and model that are counted: the last entries of an index that a scrape reads."""

@@ -28,7 +28,7 @@ from inpainting.moderation import find_safety_checker
 from inpainting.segmenters import registry as segmenters
 from inpainting.segmenters.base import Hint
 from inpainting.translation import translated
-from inpainting.web.setting_inputs import form_constants, html_number, setting_inputs
+from inpainting.web.editor.setting_inputs import form_constants, html_number, setting_inputs
 
 FORMATS = gettext_lazy("PNG, JPEG, WebP, GIF, TIFF, BMP, AVIF or HEIC")
 """In words, `accepted.ACCEPTED`."""
