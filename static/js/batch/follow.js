@@ -37,7 +37,7 @@ async function toTheEnd() {
     })
     if (batch) show(batch)
     if (batch?.status === "done") {
-      if (isNews) tell(batch.counts, (performance.now() - started) / 1000)
+      if (isNews) notifyOfEnd(batch.counts, (performance.now() - started) / 1000)
       return
     }
     await new Promise((waited) => { setTimeout(waited, ASK_MS) })
@@ -60,10 +60,10 @@ function show({ counts, done, total, status, results, items }) {
 }
 
 /** @param {Batch["counts"]} counts @param {number} seconds */
-function tell(counts, seconds) {
+function notifyOfEnd(counts, seconds) {
   const isDone = counts.succeeded > 0
   if (!isDone && !counts.failed && !counts.refused) return // all were cancelled
-  notices.tell(isDone ? gettext("Your batch is done") : gettext("No photo of your batch could be painted"), { isDone, seconds, body: inWords(counts) })
+  notices.notify(isDone ? gettext("Your batch is done") : gettext("No photo of your batch could be painted"), { isDone, seconds, body: inWords(counts) })
 }
 
 /** As templates/includes/batch_counts.html. @param {Batch["counts"]} counts */

@@ -349,10 +349,10 @@ let maskTimer = 0
 /** Tells the form what is marked, for the window of its plan, once the mask has been left alone for a moment. */
 function maskChanged() {
   clearTimeout(maskTimer)
-  maskTimer = setTimeout(tellMarked, MASK_PAUSE_MS)
+  maskTimer = setTimeout(takeMarked, MASK_PAUSE_MS)
 }
 
-async function tellMarked() {
+async function takeMarked() {
   const { photo } = photos
   const found = photo && (await marked(mask, photo))
   if (photo !== photos.photo) return

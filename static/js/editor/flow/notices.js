@@ -35,12 +35,12 @@ export class Notices {
   ended({ status, seconds, source_name: name }) {
     if (status === "cancelled") return
     const isDone = status === "succeeded"
-    this.tell(isDone ? gettext("Your photo is painted") : gettext("A photo could not be painted"), { isDone, seconds: seconds ?? 0, body: name })
+    this.notify(isDone ? gettext("Your photo is painted") : gettext("A photo could not be painted"), { isDone, seconds: seconds ?? 0, body: name })
   }
 
   /** Nobody is told who looks at the page, nor by a notification what was short.
    *  @param {string} text @param {{isDone: boolean, seconds: number, body?: string}} about isDone: not failed; seconds: how long it took */
-  tell(text, { isDone, seconds, body }) {
+  notify(text, { isDone, seconds, body }) {
     if (!document.hidden) return
     document.title = `${isDone ? `✓ ${gettext("Done")}` : `✗ ${pgettext("a generation", "Failed")}`} · ${this.#title}`
     if (!this.#toggle.checked || seconds < LONG_SECONDS) return

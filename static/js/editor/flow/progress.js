@@ -19,7 +19,7 @@ export class Progress {
     elements.leave.addEventListener("click", onLeave)
     elements.cancel.addEventListener("click", () => {
       elements.cancel.disabled = true
-      this.#say(gettext("Stopping…"))
+      this.#showStatus(gettext("Stopping…"))
       onCancel()
     })
   }
@@ -49,7 +49,7 @@ export class Progress {
       cancel.disabled = false
       leave.disabled = status === "sending"
       if (status === "queued") bar.removeAttribute("value")
-      this.#say(WORDS[status] ?? gettext("Painting…"))
+      this.#showStatus(WORDS[status] ?? gettext("Painting…"))
       this.#shown.status = status
     }
     if (typeof percent === "number") bar.value = percent
@@ -64,11 +64,11 @@ export class Progress {
   /** The request to cancel failed: the button works again. */
   allowCancel() {
     this.#elements.cancel.disabled = false
-    this.#say(WORDS[/** @type {string} */ (this.#shown.status)] ?? gettext("Painting…"))
+    this.#showStatus(WORDS[/** @type {string} */ (this.#shown.status)] ?? gettext("Painting…"))
   }
 
   /** @param {string} text */
-  #say(text) {
+  #showStatus(text) {
     this.#elements.text.textContent = text
     announce(text)
   }

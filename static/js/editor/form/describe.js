@@ -21,7 +21,7 @@ export class Describe {
     this.#elements = elements
     this.#current = { photo: current, mayChange }
     elements.button.addEventListener("click", () => reportErrors("prompt", () => this.#describe()))
-    elements.prompt.addEventListener("input", () => this.#tell(""))
+    elements.prompt.addEventListener("input", () => this.#showStatus(""))
     new MutationObserver(() => this.refresh()).observe(elements.prompt, { attributeFilter: ["disabled"] })
   }
 
@@ -35,16 +35,16 @@ export class Describe {
   async #describe() {
     const photo = /** @type {Photo} */ (this.#current.photo())
     this.#setBusy(true)
-    this.#tell(gettext("Looking at the photo…"))
+    this.#showStatus(gettext("Looking at the photo…"))
     try {
       const form = new FormData()
       form.append("image", (await cut(photo.bitmap, photo.id, [0, 0, photo.width, photo.height], SIDE)).blob, "photo.jpg")
       const { caption, captioner } = await post(/** @type {string} */ (this.#elements.button.dataset.url), form)
-      if (this.#current.photo()?.id !== photo.id) return this.#tell("")
+      if (this.#current.photo()?.id !== photo.id) return this.#showStatus("")
       this.#write(caption)
-      this.#tell(inWords(captioner, this.#elements.button.dataset))
+      this.#showStatus(inWords(captioner, this.#elements.button.dataset))
     } catch (error) {
-      this.#tell("")
+      this.#showStatus("")
       throw error
     } finally {
       this.#setBusy(false)
@@ -67,7 +67,7 @@ export class Describe {
   }
 
   /** @param {string} text */
-  #tell(text) {
+  #showStatus(text) {
     this.#elements.message.textContent = text
     this.#elements.message.hidden = !text
   }
