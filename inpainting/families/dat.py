@@ -11,6 +11,7 @@ from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
     MAX_SIDE_WITH_CHANNEL_ATTENTION,
     MAX_WINDOW,
+    OUTPUT_MARGIN,
     Shapes,
     TransformerSizes,
     blocks_in,
@@ -151,7 +152,11 @@ DAT = register(
         label="DAT",
         engine=UPSCALING,
         layout=WeightsLayout(
-            dat_sizes, multiple=lambda sizes: max(sizes.window), padding=None, max_side=MAX_SIDE_WITH_CHANNEL_ATTENTION
+            dat_sizes,
+            multiple=lambda sizes: max(sizes.window),
+            padding=None,
+            max_side=lambda sizes: MAX_SIDE_WITH_CHANNEL_ATTENTION,
+            output_margin=OUTPUT_MARGIN,
         ),
         implementation="inpainting.upscalers.networks.dat:DAT",
     )

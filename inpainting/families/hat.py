@@ -10,6 +10,7 @@ from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
     MAX_SIDE_WITH_CHANNEL_ATTENTION,
+    OUTPUT_MARGIN,
     TABLE,
     Shapes,
     TransformerSizes,
@@ -107,7 +108,11 @@ HAT = register(
         label="HAT",
         engine=UPSCALING,
         layout=WeightsLayout(
-            hat_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE_WITH_CHANNEL_ATTENTION
+            hat_sizes,
+            multiple=lambda sizes: sizes.window,
+            padding="reflect",
+            max_side=lambda sizes: MAX_SIDE_WITH_CHANNEL_ATTENTION,
+            output_margin=OUTPUT_MARGIN,
         ),
         implementation="inpainting.upscalers.networks.hat:HAT",
     )

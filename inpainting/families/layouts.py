@@ -118,6 +118,10 @@ class TransformersLayout:
     """Files that are taken where they are present."""
 
 
+CONVOLUTIONAL_MARGIN = 128
+"""See `WeightsLayout.output_margin`: `docs/measured.md` has how far convolutional networks see."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightsLayout:
     """One `.safetensors` file whose tensors tell the sizes of the network, so that it needs no configuration."""
@@ -125,12 +129,14 @@ class WeightsLayout:
     sizes: Callable[[Mapping[str, tuple[int, ...]]], Any]
     """Takes the shape of each tensor by its name and returns the sizes, with `scale`. Raises ValueError, with the
     reason as the end of a sentence, for the tensors of another network."""
+    max_side: Callable[[Any], int]
+    """Takes the sizes and returns the pixels of the source along a tile with its margins that memory allows."""
     multiple: Callable[[Any], int] = lambda sizes: 1
     """Takes the sizes and returns what the sides of an input have to be multiples of."""
     padding: Literal["edge", "reflect"] | None = "edge"
     """How inputs are continued to such sides, see `Tiling`."""
-    max_side: int | None = None
-    """Pixels of the source along a tile with its margins, where memory allows less than the size of its output."""
+    output_margin: int = CONVOLUTIONAL_MARGIN
+    """Pixels of the output around a tile that are dropped."""
 
 
 class UnsupportedNetwork(ValueError):

@@ -15,6 +15,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 COLOURS = 3
 MAX_BLOCKS, MAX_FEATURES = 64, 256
 """The published ones have 23 blocks and 64 features; larger ones would take minutes for a tile."""
+MAX_SIDE = 448
+"""Features along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 OTHER_NAMES = (
     (r"\Amodel\.0\.(weight|bias)\Z", r"conv_first.\1"),
     (r"\Amodel\.1\.sub\.(\d+)\.RDB(\d)\.conv(\d)\.0\.(weight|bias)\Z", r"body.\1.rdb\2.conv\3.\4"),
@@ -106,7 +108,11 @@ RRDBNET = register(
         name="rrdbnet",
         label="ESRGAN",
         engine=UPSCALING,
-        layout=WeightsLayout(rrdbnet_sizes, multiple=lambda sizes: sizes.unshuffle),
+        layout=WeightsLayout(
+            rrdbnet_sizes,
+            max_side=lambda sizes: MAX_SIDE * sizes.unshuffle,
+            multiple=lambda sizes: sizes.unshuffle,
+        ),
         implementation="inpainting.upscalers.networks.rrdbnet:RRDBNET",
     )
 )

@@ -13,6 +13,8 @@ from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 
 COLOURS = 3
 MAX_LAYERS, MAX_FEATURES = 64, 256
+MAX_SIDE = 512
+"""Pixels of the source along a tile with its margins: 64 features of it take 67 MB in float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ SRVGG = register(
         name="srvgg",
         label="Real-ESRGAN compact",
         engine=UPSCALING,
-        layout=WeightsLayout(srvgg_sizes),
+        layout=WeightsLayout(srvgg_sizes, max_side=lambda sizes: MAX_SIDE),
         implementation="inpainting.upscalers.networks.srvgg:SRVGG_UPSCALER",
     )
 )

@@ -24,6 +24,8 @@ MAX_SIDE = 256
 """Pixels of the source along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 MAX_SIDE_WITH_CHANNEL_ATTENTION = 224
 """The same for networks that weigh the channels beside their windows, which takes more memory."""
+OUTPUT_MARGIN = 64
+"""Of these networks, whose tiles are small; see `WeightsLayout`."""
 TABLE = "relative_position_bias_table"
 
 

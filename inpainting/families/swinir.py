@@ -9,6 +9,7 @@ from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
     MAX_SIDE,
+    OUTPUT_MARGIN,
     Shapes,
     TransformerSizes,
     blocks_in,
@@ -67,7 +68,13 @@ SWINIR = register(
         name="swinir",
         label="SwinIR",
         engine=UPSCALING,
-        layout=WeightsLayout(swinir_sizes, multiple=lambda sizes: sizes.window, padding="reflect", max_side=MAX_SIDE),
+        layout=WeightsLayout(
+            swinir_sizes,
+            multiple=lambda sizes: sizes.window,
+            padding="reflect",
+            max_side=lambda sizes: MAX_SIDE,
+            output_margin=OUTPUT_MARGIN,
+        ),
         implementation="inpainting.upscalers.networks.swinir:SWINIR",
     )
 )

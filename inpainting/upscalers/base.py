@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, Protocol
 
 import numpy as np
@@ -38,6 +39,14 @@ class Tiling:
     def step(self) -> int:
         """Pixels of the source along a tile without its margins."""
         return max(1, self.side - 2 * self.margin)
+
+    def spans(self, length: int) -> list[tuple[int, int]]:
+        """Return the start and end of each tile along a side of the source, without their margins.
+
+        The first and the last have no margin beyond the image, so they are larger by one; up to `side` pixels are one.
+        """
+        borders = [0, *range(self.margin + self.step, length - self.margin, self.step), length]
+        return list(pairwise(borders))
 
 
 class Upscaler(Protocol):

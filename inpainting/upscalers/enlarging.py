@@ -155,7 +155,11 @@ class Enlargement:
 
 def tiles_of(image: Size, tiling: Tiling) -> list[Box]:
     """Return the tiles of an image of that size, see `Enlargement.tiles`."""
-    return Box.whole(image).tiles(tiling.step)
+    return [
+        Box(left, top, right, bottom)
+        for top, bottom in tiling.spans(image.height)
+        for left, right in tiling.spans(image.width)
+    ]
 
 
 def ramp(before: int, length: int, fade: int) -> NDArray[np.float32]:

@@ -89,8 +89,8 @@ def test_tiles_equal_the_whole_where_the_margin_holds_what_the_network_sees(
 ) -> None:
     """But for the borders of the image, where a network may see repeated pixels or none."""
     monkeypatch.setattr(network_upscaler, "MAX_OUTPUT_SIDE", 384)
-    pixels = data.astronaut()[:160, 180:324]
-    upscaler, size = save(family, weights), Size(round(factor * 144), round(factor * 160))
+    pixels = data.astronaut()[:260, 180:424]
+    upscaler, size = save(family, weights), Size(round(factor * 244), round(factor * 260))
     work = Enlargement(CanonicalImage(pixels), size, upscaler)
     tiled = work.run(lambda done, of: None).pixels
     assert len(work.tiles) >= 4
@@ -102,7 +102,7 @@ def test_tiles_equal_the_whole_where_the_margin_holds_what_the_network_sees(
         output = (total / np.float32(8)).repeat(scale, 0).repeat(scale, 1)
     else:
         output = upscaler.loaded.compute(chw(pixels)[None], lambda: None)[0].transpose(1, 2, 0)
-    axes = Axis(160 * scale, size.height), Axis(144 * scale, size.width)
+    axes = Axis(260 * scale, size.height), Axis(244 * scale, size.width)
     whole = np.rint(resample(output, axes, (0, 0), Box.whole(size)).clip(0, 1) * 255)
     inner = slice(32, -32)
     assert np.abs(whole - tiled)[inner, inner].max() <= 1

@@ -84,9 +84,9 @@ def test_tiles_equal_the_whole_but_for_what_depends_on_all_pixels(
     constant = ("attention.3.weight", "channel_interaction.4.weight", "temperature")
     weights = tiny.transformer(variant)
     weights |= {name: np.zeros_like(tensor) for name, tensor in weights.items() if name.endswith(constant)}
-    photo = np.ascontiguousarray(data.astronaut()[100:171, 180:243])
+    photo = np.ascontiguousarray(data.astronaut()[100:231, 180:303])
     upscaler = saved(tmp_path, variant, weights)
-    work = Enlargement(CanonicalImage(photo), Size(126, 142), upscaler)
+    work = Enlargement(CanonicalImage(photo), Size(246, 262), upscaler)
     assert len(work.tiles) == 6
     whole = enlarge_padded(upscaler, np.divide(photo, 255, dtype=np.float32), lambda: None)
     tiled = work.run(lambda done, of: None).pixels

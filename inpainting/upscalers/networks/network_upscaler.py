@@ -21,10 +21,8 @@ from inpainting.upscalers.base import OnWait, Tile, Tiling
 
 OUTPUT_FADE = 24
 """Pixels of the output on each side of the border of two tiles over which they fade into each other."""
-OUTPUT_MARGIN = 64
-"""Pixels of the output around a tile that are dropped; `docs/measured.md` has the difference to the whole."""
-MAX_OUTPUT_SIDE = 1152
-"""Pixels along the output of a tile with its margins: 64 features of it take 300 MB in float32."""
+MAX_OUTPUT_SIDE = 2048
+"""Pixels along the output of a tile with its margins."""
 
 
 class LoadedUpscaler(Protocol):
@@ -39,29 +37,25 @@ class LoadedUpscaler(Protocol):
 
 
 def tiling_of(
-    scale: int,
-    *,
-    multiple: int = 1,
-    padding: Literal["edge", "reflect"] | None = "edge",
-    max_side: int | None = None,
+    scale: int, *, max_side: int, multiple: int, padding: Literal["edge", "reflect"] | None, output_margin: int
 ) -> Tiling:
     """Return the tiling for a network that takes any size that is a multiple, or with no padding any size.
 
-    max_side: pixels of the source along a tile, where less than its output allows.
+    max_side, output_margin: see `WeightsLayout`.
     """
-    side = MAX_OUTPUT_SIDE // scale
-    side = (side if max_side is None else min(side, max_side)) // multiple * multiple
-    return Tiling(scale, side, margin=margin_of(scale), fade=OUTPUT_FADE, multiple=multiple, padding=padding)
+    side = min(max_side, MAX_OUTPUT_SIDE // scale) // multiple * multiple
+    return Tiling(scale, side, margin=output_margin // scale, fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 
 
 def tiling_for(layout: WeightsLayout, sizes: Any) -> Tiling:
     """Return the tiling for a network of these sizes, see `WeightsLayout.sizes`."""
-    return tiling_of(sizes.scale, multiple=layout.multiple(sizes), padding=layout.padding, max_side=layout.max_side)
-
-
-def margin_of(scale: int) -> int:
-    """Return the pixels of the source that are seen around a tile."""
-    return OUTPUT_MARGIN // scale
+    return tiling_of(
+        sizes.scale,
+        max_side=layout.max_side(sizes),
+        multiple=layout.multiple(sizes),
+        padding=layout.padding,
+        output_margin=layout.output_margin,
+    )
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence
+from inpainting.families.layouts import CONVOLUTIONAL_MARGIN
 from inpainting.upscalers.base import OnWait, Tiling
-from inpainting.upscalers.networks.network_upscaler import margin_of, tiling_of
+from inpainting.upscalers.networks.network_upscaler import tiling_of
 
 PROBE_SIDE = 64
 MULTIPLE = 16
 """Graphs that shuffle pixels or look through windows take no other sides."""
 MAX_SCALE = 8
+MAX_OUTPUT_SIDE = 1152
+"""Pixels along the output of a tile with its margins: 64 features of it take 340 MB, and the graph may hold several."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,12 +62,19 @@ class OnnxUpscaler:
                 ),
                 code="model_refused",
             )
-        fixed = (
-            None
-            if side is None
-            else Tiling(scale, side, margin=min(margin_of(scale), side // 4), fade=scale, is_fixed=True)
-        )
-        return OnnxNetwork(session, spec.label, fixed or tiling_of(scale, multiple=MULTIPLE))
+        if side is None:
+            tiling = tiling_of(
+                scale,
+                max_side=MAX_OUTPUT_SIDE // scale,
+                multiple=MULTIPLE,
+                padding="edge",
+                output_margin=CONVOLUTIONAL_MARGIN,
+            )
+        else:
+            tiling = Tiling(
+                scale, side, margin=min(CONVOLUTIONAL_MARGIN // scale, side // 4), fade=scale, is_fixed=True
+            )
+        return OnnxNetwork(session, spec.label, tiling)
 
 
 ONNX_UPSCALER = OnnxUpscaler()

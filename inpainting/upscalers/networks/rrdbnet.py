@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from inpainting.families.rrdbnet import COLOURS, RRDBNetSizes, own_names
-from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop, leaky
+from inpainting.upscalers.networks.torch_networks import TorchFamily, check_stop, in_strips, leaky
 
 RESIDUAL = 0.2
 """The share of each block that is added to its input."""
@@ -65,8 +65,10 @@ class RRDBNetwork(nn.Module):  # type: ignore[misc]  # torch declares no type
         x = image if self.sizes.unshuffle == 1 else nn.functional.pixel_unshuffle(image, self.sizes.unshuffle)
         x = self.conv_first(x)
         x = self.conv_body(self.body(x)).add_(x)
+        return in_strips(self.enlarge, x, 2**self.sizes.doublings)
+
+    def enlarge(self, x: Tensor) -> Tensor:
         for number in range(1, self.sizes.doublings + 1):
-            check_stop()
             x = leaky(getattr(self, f"conv_up{number}")(nn.functional.interpolate(x, scale_factor=2, mode="nearest")))
         output: Tensor = self.conv_last(leaky(self.conv_hr(x)))
         return output

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from inpainting.families.super_resolution import COLOURS, Reconstruction, Upsampler
-from inpainting.upscalers.networks.torch_networks import check_stop, leaky
+from inpainting.upscalers.networks.torch_networks import check_stop, in_strips, leaky
 
 MEAN = 0.4488, 0.4371, 0.4040
 """The mean colour of the photos of DIV2K, which these networks subtract from their input."""
@@ -54,8 +54,7 @@ class SuperResolution(nn.Module, ABC):  # type: ignore[misc]  # torch declares n
         mean = image.new_tensor(MEAN).view(1, COLOURS, 1, 1)
         x = self.conv_first(image - mean)
         x = self.conv_after_body(self.features(x)).add_(x)
-        check_stop()
-        return self.enlarge(x).add_(mean)
+        return in_strips(self.enlarge, x, self.sizes.scale).add_(mean)
 
     def enlarge(self, x: Tensor) -> Tensor:
         if self.sizes.upsampler is Upsampler.DIRECT:
@@ -66,7 +65,6 @@ class SuperResolution(nn.Module, ABC):  # type: ignore[misc]  # torch declares n
             output = self.conv_last(self.upsample(x))
             return output
         for number in range(1, len(self.sizes.steps) + 1):
-            check_stop()
             x = leaky(getattr(self, f"conv_up{number}")(nn.functional.interpolate(x, scale_factor=2, mode="nearest")))
         output = self.conv_last(leaky(self.conv_hr(x)))
         return output

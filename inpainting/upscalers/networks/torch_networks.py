@@ -31,6 +31,10 @@ from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 from inpainting.upscalers.base import OnWait, Tiling
 from inpainting.upscalers.networks.network_upscaler import tiling_for
 
+STRIP_PIXELS = 2**18
+"""Of the output, computed at once by the last layers: 64 features of it take 67 MB in float32."""
+STRIP_MARGIN = 4
+"""Rows of features around a strip that the last layers see: they are few convolutions, most of them of larger sides."""
 TILE_SECONDS = 3600.0
 """A tile of a slow processor may take minutes; `on_wait` is called meanwhile."""
 _stop: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
@@ -106,6 +110,21 @@ class TorchFamily:
         with hardware.copying():
             module = module.eval().requires_grad_(False).to(hardware.device)
         return TorchNetwork(module, spec.label, tiling_for(layout, sizes))
+
+
+def in_strips(last_layers: Callable[[Tensor], Tensor], features: Tensor, scale: int) -> Tensor:
+    """Return what the last layers, which enlarge features [1, channels, h, w], make of them, some rows at a time.
+
+    Their output is equal, and what they hold does not grow with the height.
+    """
+    height, width = features.shape[2:]
+    rows, strips = max(1, STRIP_PIXELS // (scale**2 * width)), []
+    for top in range(0, height, rows):
+        check_stop()
+        start = max(0, top - STRIP_MARGIN)
+        strip = last_layers(features[:, :, start : top + rows + STRIP_MARGIN])
+        strips.append(strip[:, :, scale * (top - start) :][:, :, : scale * rows].clone())
+    return torch.cat(strips, dim=2)
 
 
 def leaky(features: Tensor) -> Tensor:
