@@ -14,6 +14,7 @@ from inpainting.core.outpainting import OUTPAINT_ROWS, SIDES, Outpaint, outpaint
 from inpainting.core.prompt_loras import named_networks, weight_of, without_networks
 from inpainting.core.setting import LISTS, Setting, SettingGroup, ValueType
 from inpainting.core.settings_table import SETTINGS, PaintSettings
+from inpainting.core.upscaling import UPSCALE_ROWS
 
 METAVARS = {
     ValueType.TEXT: "TEXT",
@@ -27,7 +28,7 @@ METAVARS = {
 }
 MAX_SHOWN_CHOICES = 4
 ROWS = (*SETTINGS, *OUTPAINT_ROWS)
-_OPTIONS = {row.name: "--" + (row.option or row.name).replace("_", "-") for row in ROWS}
+_OPTIONS = {row.name: "--" + (row.option or row.name).replace("_", "-") for row in (*ROWS, *UPSCALE_ROWS)}
 
 
 def add_setting_options(parser: ArgumentParser, rows: Sequence[Setting] = ROWS) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from inpainting.cli.options import ROWS, option_name
 from inpainting.core.setting import EVERY_ENGINE, Setting, SettingGroup, ValueType
+from inpainting.core.upscaling import UPSCALE_ROWS
 
 HEADING = """# Settings
 
-Every setting of a generation, by its name in `POST /api/img2img` and its option of `manage.py inpaint`. The label is
-that of the editor and of the history. "Read by" names the engines that use the setting; with the others, and where it
-has no effect, the metadata lists it under `ignored`. Some model families ignore further settings, see
-[models.md](models.md).
+Every setting of a generation, by its name in `POST /api/img2img` and its option of `manage.py inpaint`; those of
+upscaling are of `POST /api/upscale` and `manage.py upscale`. The label is that of the editor and of the history. "Read
+by" names the engines that use the setting; with the others, and where it has no effect, the metadata lists it under
+`ignored`. Some model families ignore further settings, see [models.md](models.md).
 
 This file is generated: `python manage.py settings_document > docs/use/settings.md`.
 """
@@ -22,7 +23,7 @@ def settings_document() -> str:
     """Return the document as Markdown, one table for each group."""
     parts = [HEADING]
     for group in SettingGroup:
-        rows = [row for row in ROWS if row.group is group]
+        rows = [row for row in (*ROWS, *UPSCALE_ROWS) if row.group is group]
         parts.append("\n".join([f"## {group}\n", line(COLUMNS), line(["---"] * len(COLUMNS)), *map(table_row, rows)]))
     return "\n".join(f"{part}\n" for part in parts).replace("\n\n\n", "\n\n").rstrip() + "\n"
 

@@ -66,6 +66,7 @@ class SettingGroup(StrEnum):
     IP_ADAPTER = mark("IP-Adapter")
     SAFETY = mark("Safety checker")
     OUTPAINT = mark("Outpainting")
+    UPSCALE = mark("Upscaling")
 
 
 @dataclass(frozen=True, slots=True)

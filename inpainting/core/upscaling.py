@@ -1,18 +1,19 @@
-"""The size of an enlarged image, from a factor or from one of its sides."""
+"""How an image is enlarged: by a factor or to one of its sides, and with how much detail of a diffusion model."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from inpainting.core.codecs.intake import Intake, IntakeLimits
 from inpainting.core.errors import InvalidRequest
 from inpainting.core.geometry import Size
 from inpainting.core.image import CanonicalImage
-from inpainting.core.sentences import sentence
-from inpainting.core.validation import check_range
+from inpainting.core.sentences import mark, sentence
+from inpainting.core.setting import UPSCALE, SettingGroup, rows_of, setting
 
 DEFAULT_SCALE = 2.0
 SCALES = (1.5, 4.0)
@@ -22,27 +23,62 @@ SHAPE_TOLERANCE = 0.01
 """By which a width and a height that are sent together may differ from the shape of the image, as a share."""
 
 
+_upscale = partial(setting, group=SettingGroup.UPSCALE, read_by=frozenset({UPSCALE}))
+
+
 @dataclass(frozen=True, slots=True)
 class Upscale:
-    """What a request says about the size: a factor, a width or a height in pixels, or both of these.
+    """What a request says about the result: a factor, a width or a height in pixels, or both of these; and its detail.
 
-    Raises InvalidRequest for numbers out of their ranges, and for a factor beside a size.
+    The fields are rows as those of `PaintSettings`. Raises InvalidRequest for numbers out of their ranges, and for a
+    factor beside a size.
     """
 
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
+    scale: float | None = _upscale(
+        label=mark("Enlarge by"),
+        help=mark("How many times larger the sides become."),
+        default_text=f"{DEFAULT_SCALE:g}",
+        range=SCALES,
+    )
+    width: int | None = _upscale(
+        label=mark("Enlarge to a width"),
+        help=mark("Of the result, in place of scale: above the image's, at most 4 times."),
+        default_text=mark("by scale"),
+        unit="px",
+        range=(1, MAX_SIDE),
+    )
+    height: int | None = _upscale(
+        label=mark("Enlarge to a height"),
+        help=mark("As width; with both, the shape of the image has to stay."),
+        default_text=mark("by scale"),
+        unit="px",
+        range=(1, MAX_SIDE),
+    )
+    detail: float = _upscale(
+        label=mark("Add detail"),
+        help=mark(
+            "The denoising strength with which a diffusion model paints the enlarged image in tiles; such as 0.3. "
+            "0 adds no detail."
+        ),
+        default=0.0,
+        range=(0, 1),
+    )
+    detail_model: str | None = _upscale(
+        label=mark("Model that adds detail"),
+        help=mark("The diffusion model. Without detail, the fields of painting have no effect."),
+        default_text=mark("that of POST /api/img2img"),
+        catalog_kind="checkpoint",
+    )
 
     def __post_init__(self) -> None:
-        if self.scale is not None:
-            check_range("scale", self.scale, *SCALES)
+        for row in UPSCALE_ROWS:
+            if (value := getattr(self, row.name)) is not None:
+                row.check(value)
         for name in ("width", "height"):
-            if (side := getattr(self, name)) is not None:
-                check_range(name, side, 1, MAX_SIDE)
-                if self.scale is not None:
-                    raise InvalidRequest(
-                        sentence("scale and {name} contradict each other: send one of them.", name=name), field=name
-                    )
+            if self.scale is not None and getattr(self, name) is not None:
+                raise InvalidRequest(
+                    sentence("scale and {name} contradict each other: send one of them.", name=name), field=name
+                )
 
     @property
     def field(self) -> str:
@@ -100,6 +136,10 @@ class Upscale:
         return intake.check_size(size.width, size.height, kind=sentence(" after upscaling"))
 
 
+UPSCALE_ROWS = rows_of(Upscale)
+
+
 def upscale_from(values: Mapping[str, Any]) -> Upscale:
-    """Return what the fields of a form say."""
-    return Upscale(values.get("scale"), values.get("width"), values.get("height"))
+    """Return what the fields of a form, or parsed options, say. Raises InvalidRequest."""
+    sent = {row.name: values.get(row.name) for row in UPSCALE_ROWS}
+    return Upscale(**{name: value for name, value in sent.items() if value is not None})

@@ -118,10 +118,6 @@ class TransformersLayout:
     """Files that are taken where they are present."""
 
 
-CONVOLUTIONAL_MARGIN = 128
-"""See `WeightsLayout.output_margin`: `docs/measured.md` has how far convolutional networks see."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class WeightsLayout:
     """One `.safetensors` file whose tensors tell the sizes of the network, so that it needs no configuration."""
@@ -135,8 +131,9 @@ class WeightsLayout:
     """Takes the sizes and returns what the sides of an input have to be multiples of."""
     padding: Literal["edge", "reflect"] | None = "edge"
     """How inputs are continued to such sides, see `Tiling`."""
-    output_margin: int = CONVOLUTIONAL_MARGIN
-    """Pixels of the output around a tile that are dropped."""
+    output_margin: int = 160
+    """Pixels of the output around a tile that are dropped; `docs/measured.md` has how far convolutional networks
+    see."""
 
 
 class UnsupportedNetwork(ValueError):

@@ -134,14 +134,14 @@ class UpscaleFields:
             del values["model"]
         upscale = upscaling.upscale_from(values)
         without_detail = {name: value for name, value in sizeless(values).items() if name not in DETAIL_NAMES}
-        if not values["detail"]:
+        if not upscale.detail:
             return cls(values, upscale, settings_from(without_detail, catalog))
         upscaler = find_upscaler(values.get("model"), catalog)
         painting = {name: value for name, value in values.items() if name in DETAIL_NAMES}
-        painting["model"] = detail_model(values.get("detail_model"), catalog)
+        painting["model"] = detail_model(upscale.detail_model, catalog)
         settings = settings_from({**without_detail, **fall_back(painting, catalog, warnings)}, catalog)
         tile_control = catalog.first_controlnet(settings.model, ControlImageKind.TILE)
-        return cls(values, upscale, with_detail(settings, values["detail"], tile_control=tile_control), upscaler)
+        return cls(values, upscale, with_detail(settings, upscale.detail, tile_control=tile_control), upscaler)
 
     @property
     def engine(self) -> str:

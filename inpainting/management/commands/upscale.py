@@ -23,8 +23,7 @@ from inpainting.cli.upscale_job import UpscaleJob
 from inpainting.core.codecs.formats import EXTENSIONS, PNG, format_of
 from inpainting.core.errors import PaintingError
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.upscaling import DEFAULT_SCALE, SCALES, Upscale
-from inpainting.core.validation import check_range
+from inpainting.core.upscaling import UPSCALE_ROWS, upscale_from
 from inpainting.engines.diffusion.declaration import DIFFUSION
 from inpainting.engines.upscaling import DETAIL_ROWS, FILE_ROWS, UPSCALE, find_upscaler, with_detail
 from inpainting.image_limits import image_limits
@@ -47,23 +46,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "-o", "--out", type=Path, required=True, help="the .png, .jpg or .webp to write, or a folder"
         )
-        parser.add_argument(
-            "--scale",
-            type=float,
-            help=f"how many times larger the sides become, {SCALES[0]:g} to {SCALES[1]:g} (default {DEFAULT_SCALE:g})",
-        )
-        parser.add_argument("--width", type=int, help="of the result in pixels, in place of --scale")
-        parser.add_argument("--height", type=int, help="of the result in pixels, in place of --scale")
         parser.add_argument("--model", metavar="NAME", help="the upscaler: lanczos, or an installed one")
-        parser.add_argument(
-            "--detail",
-            type=float,
-            default=0.0,
-            metavar="X",
-            help="the denoising strength, 0 to 1, with which a diffusion model adds detail in tiles; such as 0.3 "
-            "(default 0: no detail)",
-        )
-        parser.add_argument("--detail-model", metavar="SLUG", help="the diffusion model (default: as of inpaint)")
         parser.add_argument(
             "--mask",
             type=Path,
@@ -78,7 +61,7 @@ class Command(BaseCommand):
             help="which part of the mask gets detail (default %(default)s)",
         )
         parser.add_argument("--jobs", type=int, default=1, help="images enlarged at once (default %(default)s)")
-        add_setting_options(parser, [*FILE_ROWS, *DETAIL_ROWS])
+        add_setting_options(parser, [*UPSCALE_ROWS, *FILE_ROWS, *DETAIL_ROWS])
 
     def handle(self, *args: Any, **options: Any) -> None:
         os.umask(settings.USERS_UMASK)  # The results are the user's own files.
@@ -104,10 +87,11 @@ class Command(BaseCommand):
     def jobs(self, options: dict[str, Any]) -> list[UpscaleJob]:
         """Return a job for each image. Raises InvalidRequest for settings, and CommandError for paths."""
         images, out = options["images"], options["out"]
+        upscale = upscale_from(options)
         for path in images:
             if not path.is_file():
                 raise CommandError(f"{path} is no file.")
-        mask = options["mask"] if options["detail"] else None
+        mask = options["mask"] if upscale.detail else None
         if mask is not None and not mask.exists():
             raise CommandError(f"{mask} does not exist.")
         named = None if out.is_dir() or len(images) > 1 else format_of(out.name)
@@ -115,16 +99,15 @@ class Command(BaseCommand):
             raise CommandError(f"Results are PNG, JPEG or WebP files; {out.name} has the extension of none of them.")
         if named and options["output_format"] not in (None, named):
             raise CommandError(f"{out.name} and --output-format {options['output_format']} contradict each other.")
-        check_range("detail", options["detail"], 0, 1)
         requested = settings_from_options({**options, "output_format": named or options["output_format"] or PNG})
         requested = replace(requested, width=None, height=None)  # of an engine's window, and here of the result
         catalog = Catalog()
         site = planner(catalog)
-        if options["detail"]:
+        if upscale.detail:
             upscaler = find_upscaler(options["model"], catalog)
-            requested = replace(requested, model=options["detail_model"])
+            requested = replace(requested, model=upscale.detail_model)
             tile_control = catalog.first_controlnet(requested.model, ControlImageKind.TILE)
-            requested = with_detail(requested, options["detail"], tile_control=tile_control)
+            requested = with_detail(requested, upscale.detail, tile_control=tile_control)
             plan = site.plan_settings(requested, DIFFUSION.name, seed=1, upscaler=upscaler)
         else:
             upscaler = ""
@@ -142,7 +125,7 @@ class Command(BaseCommand):
             moderate=moderation.moderator(plan.settings),
             embeds_settings=settings.EMBED_SETTINGS,
             limits=image_limits(),
-            upscale=Upscale(options["scale"], options["width"], options["height"]),
+            upscale=upscale,
             upscaler=upscaler,
         )
         extension = EXTENSIONS[plan.settings.output_format]

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.errors import EngineFailed
 from inpainting.core.sentences import sentence
-from inpainting.families.layouts import CONVOLUTIONAL_MARGIN
 from inpainting.upscalers.base import OnWait, Tiling
 from inpainting.upscalers.networks.network_upscaler import tiling_of
 
@@ -22,6 +21,8 @@ MULTIPLE = 16
 MAX_SCALE = 8
 MAX_OUTPUT_SIDE = 1152
 """Pixels along the output of a tile with its margins: 64 features of it take 340 MB, and the graph may hold several."""
+OUTPUT_MARGIN = 128
+"""Pixels of the output around a tile that are dropped: fewer than of other networks, whose tiles are larger."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,17 +64,11 @@ class OnnxUpscaler:
                 code="model_refused",
             )
         if side is None:
-            tiling = tiling_of(
-                scale,
-                max_side=MAX_OUTPUT_SIDE // scale,
-                multiple=MULTIPLE,
-                padding="edge",
-                output_margin=CONVOLUTIONAL_MARGIN,
-            )
+            most = MAX_OUTPUT_SIDE // scale
+            tiling = tiling_of(scale, max_side=most, multiple=MULTIPLE, padding="edge", output_margin=OUTPUT_MARGIN)
         else:
-            tiling = Tiling(
-                scale, side, margin=min(CONVOLUTIONAL_MARGIN // scale, side // 4), fade=scale, is_fixed=True
-            )
+            margin = min(OUTPUT_MARGIN // scale, side // 4)
+            tiling = Tiling(scale, side, margin=margin, fade=scale, is_fixed=True)
         return OnnxNetwork(session, spec.label, tiling)
 
 

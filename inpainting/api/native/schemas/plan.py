@@ -11,12 +11,11 @@ from inpainting.api.native.fields import ENGINE, SELECT, ChangesForm
 from inpainting.api.native.schemas.base import Answer, Optional, Success
 from inpainting.api.native.schemas.bodies import MASK_TEXT, File, with_images
 from inpainting.api.native.schemas.generations import SOURCE_BOX
-from inpainting.api.native.schemas.upscale import Scale, Side
 from inpainting.api.native.selections import SelectionForm
 from inpainting.api.setting_types import with_settings
 from inpainting.core.adapter_uses import CONDITIONING_IMAGES, MAX_NAME_CHARACTERS
 from inpainting.core.settings_table import find_setting
-from inpainting.core.upscaling import MAX_SIDE
+from inpainting.core.upscaling import MAX_SIDE, UPSCALE_ROWS
 
 MODELS = "Engine -> the model to use if that engine is chosen and `model` is not sent."
 
@@ -24,11 +23,13 @@ IMAGE_SIZE = (
     "Without an image: the width and height of the one that will be sent, for its window or the size of its upscaling."
 )
 PLANNED_ENGINE = f"{ENGINE} With upscale, the fields are those of POST /api/upscale."
-SCALE = "With the engine upscale, as of POST /api/upscale."
 MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bottom exclusive."
 
 SENT_IMAGES = "Without an image: the names of the conditioning images that will be sent, such as insert_image."
 
+SCALE = next(row for row in UPSCALE_ROWS if row.name == "scale")
+
+Side = Annotated[Integer, Range(1, MAX_SIDE)]
 Edge = Annotated[Integer, Range(0, MAX_SIDE)]
 ModelName = Annotated[StoredText, Field(min_length=1, max_length=MAX_NAME_CHARACTERS)]
 ImageName = Annotated[StoredText, Field(max_length=MAX_NAME_CHARACTERS)]
@@ -52,7 +53,7 @@ class UpscalePlanForm(Fields):
     mask_box: MaskBox | None = Field(None, description=MASK_BOX)
 
 
-@with_settings([find_setting("prompt")])
+@with_settings([find_setting("prompt"), SCALE])
 @with_images("image", File)
 class PlanUpload(Fields):
     """The form fields and files of POST /api/img2img, none of which is required; numbers outside their range are
@@ -62,10 +63,9 @@ class PlanUpload(Fields):
     mask: File | None = Field(None, description=MASK_TEXT)
     select: SelectionForm | None = Field(None, description=SELECT)
     engine: str | None = Field(None, description=PLANNED_ENGINE)
-    scale: Scale | None = Field(None, description=SCALE)
 
 
-@with_settings([find_setting("prompt")])
+@with_settings([find_setting("prompt"), SCALE])
 @with_images("input_image", str)
 class PlanJson(Fields):
     """The fields of POST /api/img2img; numbers outside their range are clamped, with a warning."""
@@ -74,7 +74,6 @@ class PlanJson(Fields):
     mask: str | None = Field(None, description=MASK_TEXT)
     select: SelectionForm | None = Field(None, description=SELECT)
     engine: str | None = Field(None, description=PLANNED_ENGINE)
-    scale: Scale | None = Field(None, description=SCALE)
     models: dict[str, ModelName] | None = Field(None, description=MODELS)
     image_size: list[int] | None = Field(None, min_length=2, max_length=2, description=IMAGE_SIZE)
     mask_box: list[int] | None = Field(None, min_length=4, max_length=4, description=MASK_BOX)

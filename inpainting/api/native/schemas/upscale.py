@@ -7,47 +7,26 @@ from uuid import UUID
 
 from pydantic import Field
 
-from inpainting.api.fields import Fields, Integer, Length, Number, Range
+from inpainting.api.fields import Fields, Length
 from inpainting.api.native.fields import PARENT
 from inpainting.api.native.schemas.bodies import BATCH_IMAGES, BATCH_IMAGES_AS_TEXT, FEW, IMAGE_FILE, IMAGE_TEXT, File
 from inpainting.api.setting_types import with_settings
 from inpainting.core.masks import MaskPolarity
-from inpainting.core.upscaling import DEFAULT_SCALE, MAX_SIDE, SCALES
+from inpainting.core.upscaling import UPSCALE_ROWS
 from inpainting.engines.upscaling import DETAIL_ROWS, FILE_ROWS
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
-DETAIL = (
-    "The denoising strength, 0 to 1, with which a diffusion model paints the enlarged image in tiles; such as 0.3. "
-    "0 adds no detail."
-)
 MASK = "With detail: which part of the image gets it. The whole image without."
-Scale = Annotated[Number, Range(*SCALES)]
-Side = Annotated[Integer, Range(1, MAX_SIDE)]
 
 
-@with_settings([*FILE_ROWS, *DETAIL_ROWS])
+@with_settings([*UPSCALE_ROWS, *FILE_ROWS, *DETAIL_ROWS])
 class UpscaleBatchForm(Fields):
     """The size, the upscaler, how a diffusion model adds detail, and the settings of the result's file."""
 
-    scale: Scale | None = Field(
-        None,
-        description=f"How many times larger the sides become, {SCALES[0]:g} to {SCALES[1]:g}. "
-        f"Default: {DEFAULT_SCALE:g}.",
-    )
-    width: Side | None = Field(
-        None, description=f"Of the result in pixels, in place of scale; above the image's, at most {SCALES[1]:g} times."
-    )
-    height: Side | None = Field(None, description="As width; with both, the shape of the image has to stay.")
     model: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
         None,
         description="The upscaler: lanczos, which needs no model, or an installed one. Default: the first installed "
         "one, else lanczos.",
-    )
-    detail: Annotated[Number, Range(0, 1)] = Field(0.0, description=DETAIL)
-    detail_model: Annotated[str, Length(200, may_be_blank=True)] | None = Field(
-        None,
-        description="The diffusion model that adds detail; the fields of painting without detail have no effect. "
-        "Default: the one of POST /api/img2img.",
     )
     webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = Field(
         None, description="Called when the generation has ended: an http or https URL of a public address."
@@ -68,17 +47,13 @@ class UpscaleUpload(UpscaleForm):
     mask: File | None = Field(None, description=MASK)
 
 
+@with_settings(UPSCALE_ROWS)
 class UpscaleJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     input_image: str = Field(description=IMAGE_TEXT)
     mask: str | None = Field(None, description=MASK)
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
     model: str | None = None
-    detail: float | None = Field(None, description=DETAIL)
-    detail_model: str | None = None
     prompt: str | None = None
     parent: UUID | None = Field(None, description=PARENT)
 
@@ -89,16 +64,12 @@ class UpscaleBatchUpload(UpscaleBatchForm):
     images: Annotated[list[File], FEW] = Field(description=BATCH_IMAGES)
 
 
+@with_settings(UPSCALE_ROWS)
 class UpscaleBatchJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     images: Annotated[list[str], FEW] = Field(description=BATCH_IMAGES_AS_TEXT)
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
     model: str | None = None
-    detail: float | None = Field(None, description=DETAIL)
-    detail_model: str | None = None
     prompt: str | None = None
 
 
