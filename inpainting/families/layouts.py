@@ -131,9 +131,8 @@ class WeightsLayout:
     """Takes the sizes and returns what the sides of an input have to be multiples of."""
     padding: Literal["edge", "reflect"] | None = "edge"
     """How inputs are continued to such sides, see `Tiling`."""
-    output_margin: int = 160
-    """Pixels of the output around a tile that are dropped; `docs/measured.md` has how far convolutional networks
-    see."""
+    output_margin: int = 176
+    """Pixels of the output around a tile that are dropped, at least; `docs/measured.md` has how far networks see."""
 
 
 class UnsupportedNetwork(ValueError):

@@ -15,7 +15,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 COLOURS = 3
 MAX_BLOCKS, MAX_FEATURES = 64, 256
 """The published ones have 23 blocks and 64 features; larger ones would take minutes for a tile."""
-MAX_SIDE = 448
+MAX_SIDE = 512
 """Features along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 OTHER_NAMES = (
     (r"\Amodel\.0\.(weight|bias)\Z", r"conv_first.\1"),

@@ -41,10 +41,11 @@ def tiling_of(
 ) -> Tiling:
     """Return the tiling for a network that takes any size that is a multiple, or with no padding any size.
 
-    max_side, output_margin: see `WeightsLayout`.
+    max_side, output_margin: see `WeightsLayout`. The margin is such that tiles with theirs begin and end at multiples.
     """
     side = min(max_side, MAX_OUTPUT_SIDE // scale) // multiple * multiple
-    return Tiling(scale, side, margin=output_margin // scale, fade=OUTPUT_FADE, multiple=multiple, padding=padding)
+    margin = -(-2 * output_margin // (scale * multiple)) * multiple // 2
+    return Tiling(scale, side, margin=margin, fade=OUTPUT_FADE, multiple=multiple, padding=padding)
 
 
 def tiling_for(layout: WeightsLayout, sizes: Any) -> Tiling:

@@ -21,7 +21,7 @@ MULTIPLE = 16
 MAX_SCALE = 8
 MAX_OUTPUT_SIDE = 1152
 """Pixels along the output of a tile with its margins: 64 features of it take 340 MB, and the graph may hold several."""
-OUTPUT_MARGIN = 128
+OUTPUT_MARGIN = 144
 """Pixels of the output around a tile that are dropped: fewer than of other networks, whose tiles are larger."""
 
 

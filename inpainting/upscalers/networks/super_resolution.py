@@ -20,8 +20,8 @@ MEAN = 0.4488, 0.4371, 0.4040
 """The mean colour of the photos of DIV2K, which these networks subtract from their input."""
 MASKED = -100.0
 """Added to the scores of pairs of pixels that are no neighbours in the image."""
-MAX_SCORES = 2**25
-"""Of attention, computed at once: 128 MB in float32."""
+MAX_SCORES = 2**23
+"""Of attention, computed at once: 32 MB in float32."""
 
 
 class SuperResolution(nn.Module, ABC):  # type: ignore[misc]  # torch declares no type
@@ -173,14 +173,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int, bias: Tensor, 
     query: [windows, pixels, channels]. key, value: the same, or with more pixels. bias: [heads, pixels, pixels of key],
     added to the scores. mask: [windows, pixels, pixels of key], also.
     """
+    output = torch.empty_like(query)
     query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (query, key, value))
-    count, parts = max(1, MAX_SCORES // bias.numel()), []
+    count = max(1, MAX_SCORES // bias.numel())
     for start in range(0, len(query), count):
         check_stop()
         part = slice(start, start + count)
         scores = bias if mask is None else bias + mask[part].unsqueeze(1)
-        parts.append(nn.functional.scaled_dot_product_attention(query[part], key[part], value[part], attn_mask=scores))
-    return torch.cat(parts).transpose(1, 2).flatten(2)
+        attended = nn.functional.scaled_dot_product_attention(query[part], key[part], value[part], attn_mask=scores)
+        output[part] = attended.transpose(1, 2).flatten(2)
+    return output
 
 
 class WindowAttention(nn.Module):  # type: ignore[misc]  # torch declares no type

@@ -31,6 +31,7 @@ from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 from inpainting.upscalers.base import OnWait, Tiling
 from inpainting.upscalers.networks.network_upscaler import tiling_for
 
+COLOURS = 3
 STRIP_PIXELS = 2**18
 """Of the output, computed at once by the last layers: 64 features of it take 67 MB in float32."""
 STRIP_MARGIN = 4
@@ -118,13 +119,14 @@ def in_strips(last_layers: Callable[[Tensor], Tensor], features: Tensor, scale: 
     Their output is equal, and what they hold does not grow with the height.
     """
     height, width = features.shape[2:]
-    rows, strips = max(1, STRIP_PIXELS // (scale**2 * width)), []
+    rows = max(1, STRIP_PIXELS // (scale**2 * width))
+    output = features.new_empty(1, COLOURS, scale * height, scale * width)
     for top in range(0, height, rows):
         check_stop()
         start = max(0, top - STRIP_MARGIN)
         strip = last_layers(features[:, :, start : top + rows + STRIP_MARGIN])
-        strips.append(strip[:, :, scale * (top - start) :][:, :, : scale * rows].clone())
-    return torch.cat(strips, dim=2)
+        output[:, :, scale * top : scale * (top + rows)] = strip[:, :, scale * (top - start) :][:, :, : scale * rows]
+    return output
 
 
 def leaky(features: Tensor) -> Tensor:
