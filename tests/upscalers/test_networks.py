@@ -17,12 +17,13 @@ from inpainting.core.geometry import Box, Size
 from inpainting.core.image import CanonicalImage
 from inpainting.core.resampling import Axis, resample
 from inpainting.networks.network_cache import network_cache
-from inpainting.upscalers.enlarging import Enlargement
+from inpainting.upscalers.enlarging import Enlargement, tiles_of
 from inpainting.upscalers.networks import network_upscaler
 from inpainting.upscalers.networks.network_upscaler import NetworkUpscaler
 
 pytest.importorskip("torch", reason="diffusion is not installed")
 pytest.importorskip("onnx", reason="a light installation has no onnx")
+from inpainting.upscalers.networks import torch_networks
 from tests.support import tiny_upscalers as tiny
 
 IMAGE = data.astronaut()[20:58, 200:246]
@@ -72,6 +73,40 @@ def test_srvgg_computes_what_its_authors_do(save: Save) -> None:
     weights = tiny.srvgg()
     found = save("srvgg", weights).loaded.compute(chw(IMAGE)[None], lambda: None)[0]
     assert np.abs(found - tiny.compute_srvgg(weights, tiny.COMPACT, chw(IMAGE))).max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [
+        ("rrdbnet", tiny.rrdbnet(tiny.X2)),
+        ("rrdbnet", tiny.rrdbnet(tiny.X4)),
+        *(("swinir", tiny.transformer(name)) for name in tiny.TRANSFORMERS if name.startswith("swinir")),
+    ],
+)
+def test_the_last_layers_compute_in_strips_what_they_do_at_once(
+    save: Save, family: str, weights: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = save(family, weights).loaded
+    image = chw(data.astronaut()[20:68, 200:248])[None]
+    at_once = network.compute(image, lambda: None)
+    calls = 0
+
+    def count() -> None:
+        nonlocal calls
+        calls += 1
+
+    monkeypatch.setattr(torch_networks, "STRIP_PIXELS", 5 * at_once.shape[3] ** 2 // image.shape[3])
+    monkeypatch.setattr(torch_networks, "check_stop", count)
+    assert np.abs(network.compute(image, lambda: None) - at_once).max() < 1e-5
+    assert calls > 5
+
+
+@pytest.mark.parametrize(
+    ("family", "weights"),
+    [("rrdbnet", tiny.rrdbnet(tiny.X2)), ("rrdbnet", tiny.rrdbnet(tiny.X4)), ("onnx-upscaler", tiny.onnx_upscaler(2))],
+)
+def test_an_image_of_512x512_is_one_tile(save: Save, family: str, weights: Any) -> None:
+    assert len(tiles_of(Size(512, 512), save(family, weights).tiling)) == 1
 
 
 @pytest.mark.parametrize("factor", [1.5, 2.0, 3.0, 4.0])
