@@ -9,7 +9,6 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE_WITH_CHANNEL_ATTENTION,
     MAX_WINDOW,
     OUTPUT_MARGIN,
     Shapes,
@@ -29,6 +28,8 @@ from inpainting.families.super_resolution import (
 ATTENTION = "layers.0.blocks.0.attn"
 BRANCHES = 2
 """Halves of the channels, which attend within windows of the same sides, lying and standing."""
+MAX_SIDE = 160
+"""Pixels of the source along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ DAT = register(
             dat_sizes,
             multiple=lambda sizes: max(sizes.window),
             padding=None,
-            max_side=lambda sizes: MAX_SIDE_WITH_CHANNEL_ATTENTION,
+            max_side=lambda sizes: MAX_SIDE,
             output_margin=OUTPUT_MARGIN,
         ),
         implementation="inpainting.upscalers.networks.dat:DAT",

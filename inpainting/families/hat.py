@@ -9,7 +9,6 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE_WITH_CHANNEL_ATTENTION,
     OUTPUT_MARGIN,
     TABLE,
     Shapes,
@@ -29,6 +28,8 @@ from inpainting.families.super_resolution import (
 )
 
 BLOCK = "layers.0.residual_group.blocks.0"
+MAX_SIDE = 192
+"""Pixels of the source along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ HAT = register(
             hat_sizes,
             multiple=lambda sizes: sizes.window,
             padding="reflect",
-            max_side=lambda sizes: MAX_SIDE_WITH_CHANNEL_ATTENTION,
+            max_side=lambda sizes: MAX_SIDE,
             output_margin=OUTPUT_MARGIN,
         ),
         implementation="inpainting.upscalers.networks.hat:HAT",

@@ -20,10 +20,6 @@ MAX_LAYERS, MAX_FEATURES, MAX_WINDOW = 64, 512, 64
 """The published ones have at most 12 groups, 18 blocks in one, 240 features and windows of 32 pixels."""
 COMPUTED = re.compile(r"(\A|\.)(relative_position_index(_SA|_OCA)?|attn_mask(_[01])?|num_batches_tracked)\Z")
 """Tensors of published files that are no weights: positions and masks, which the sizes tell, and counters."""
-MAX_SIDE = 256
-"""Pixels of the source along a tile with its margins; `docs/measured.md` has the memory that it takes."""
-MAX_SIDE_WITH_CHANNEL_ATTENTION = 192
-"""The same for networks that weigh the channels beside their windows, which takes more memory."""
 OUTPUT_MARGIN = 64
 """Of these networks, whose tiles are small; see `WeightsLayout`."""
 TABLE = "relative_position_bias_table"

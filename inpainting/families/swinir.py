@@ -8,7 +8,6 @@ from inpainting.families import register
 from inpainting.families.declaration import UPSCALING, ModelFamily
 from inpainting.families.layouts import WeightsLayout, refuse_other_shapes
 from inpainting.families.super_resolution import (
-    MAX_SIDE,
     OUTPUT_MARGIN,
     Shapes,
     TransformerSizes,
@@ -22,6 +21,9 @@ from inpainting.families.super_resolution import (
     window_block,
     windows_in,
 )
+
+MAX_SIDE = 224
+"""Pixels of the source along a tile with its margins; `docs/measured.md` has the memory that it takes."""
 
 
 @dataclass(frozen=True, slots=True)

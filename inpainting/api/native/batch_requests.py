@@ -75,9 +75,7 @@ def accept_batch(request: Request) -> Batch:
     shared = SharedInput(
         paint_settings, polarity, outpaint_from(values), warnings, conditioning_images_in(body, request)
     )
-    masks_of_items: Sequence[OneImage | SentMask | None] = masks or [None] * len(images)
-    if len(masks) == 1:
-        masks_of_items = [read_mask(readable(masks[0]), request, polarity)] * len(images)
+    masks_of_items = masks_for(images, masks, request, polarity)
     return submit_batch(
         (
             batch_input(image, request, partial(painting, mask=mask, shared=shared, request=request))
@@ -97,20 +95,24 @@ def accept_upscale_batch(request: Request) -> Batch:
     Raises InvalidRequest for an invalid field and a wrong number of images. An invalid image, and one that would become
     too large, refuses its item alone.
     """
-    body, idempotency, earlier = read_batch(request, "images")
+    body, idempotency, earlier = read_batch(request, "images", "masks")
     if earlier is not None:
         return earlier
-    images = body.images("images")
-    check_counts(len(images), 0)
+    images, masks = body.images("images"), body.images("masks")
+    check_counts(len(images), len(masks))
     catalog, warnings = Catalog(), list[str]()
     fields = UpscaleFields.read(body, catalog, warnings, UpscaleBatchForm)
+    masks_of_items = masks_for(images, masks if fields.upscaler else [], request, fields.polarity)
 
-    def build(image: DecodedImage) -> tuple[InpaintRequest, Sequence[str]]:
-        inpaint_request, notes = fields.request_for(image)
+    def build(image: DecodedImage, *, mask: OneImage | SentMask | None) -> tuple[InpaintRequest, Sequence[str]]:
+        inpaint_request, notes = fields.request_for(image, mask_of_item(mask, request, fields.polarity))
         return inpaint_request, (*warnings, *notes)
 
     return submit_batch(
-        (batch_input(image, request, build) for image in images),
+        (
+            batch_input(image, request, partial(build, mask=mask))
+            for image, mask in zip(images, masks_of_items, strict=True)
+        ),
         owner=request.user,
         engine=fields.engine,
         webhook_url=fields.values.get("webhook_url", ""),
@@ -155,6 +157,22 @@ def check_counts(images: int, masks: int) -> None:
         )
 
 
+def masks_for(
+    images: Sequence[OneImage], masks: Sequence[OneImage], request: Request, polarity: MaskPolarity
+) -> Sequence[OneImage | SentMask | None]:
+    """Return the mask of each image: one for all is read here, one for each with its item."""
+    if len(masks) == 1:
+        return [read_mask(readable(masks[0]), request, polarity)] * len(images)
+    return masks or [None] * len(images)
+
+
+def mask_of_item(mask: OneImage | SentMask | None, request: Request, polarity: MaskPolarity) -> SentMask | None:
+    """Return the mask of one item, read. Raises InvalidRequest and InvalidImage."""
+    if mask is None or isinstance(mask, SentMask):
+        return mask
+    return read_mask(readable(mask), request, polarity)
+
+
 def batch_input(image: OneImage, request: Request, build: Build) -> BatchInput:
     """Read one item of the batch. Called when it is submitted, so that at most one is in memory."""
     name = image.name if isinstance(image, SentImage) else ""
@@ -168,9 +186,8 @@ def batch_input(image: OneImage, request: Request, build: Build) -> BatchInput:
 def painting(
     image: DecodedImage, *, mask: OneImage | SentMask | None, shared: SharedInput, request: Request
 ) -> tuple[InpaintRequest, Sequence[str]]:
-    if mask is not None and not isinstance(mask, SentMask):
-        mask = read_mask(readable(mask), request, shared.polarity)
-    decoded, polarity = (None, shared.polarity) if mask is None else (mask.decoded, mask.polarity)
+    sent = mask_of_item(mask, request, shared.polarity)
+    decoded, polarity = (None, shared.polarity) if sent is None else (sent.decoded, sent.polarity)
     inpaint_request, notes = build_request(
         *(image, decoded, shared.settings, polarity, shared.conditioning_images, shared.outpaint),
         limits=image_limits(),

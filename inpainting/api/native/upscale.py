@@ -154,8 +154,8 @@ class UpscaleFields:
 
     @property
     def polarity(self) -> MaskPolarity:
-        """How a mask is read; of a batch, which has none, the default."""
-        return MaskPolarity(self.values.get("mask_polarity", MaskPolarity.BLACK_REPAINTS))
+        """How a mask is read."""
+        return MaskPolarity(self.values["mask_polarity"])
 
     def request_for(self, image: DecodedImage, mask: SentMask | None = None) -> tuple[InpaintRequest, tuple[str, ...]]:
         """Return the request to enlarge an image, with warnings about its images. mask: of where detail is added.

@@ -69,10 +69,16 @@ class Attention(nn.Module):  # type: ignore[misc]  # torch declares no type
             nn.Conv2d(features, pixels, 1), nn.BatchNorm2d(pixels), nn.GELU(), nn.Conv2d(pixels, 1, 1)
         )
 
-    def weights(self, for_channels: Tensor, for_pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Return weights of channels [1, 1, 1, channels] and of pixels [1, h, w, 1] from [1, h, w, channels] each."""
-        channels = on_channels(self.channel_interaction, for_channels)
-        return channels.sigmoid(), on_channels(self.spatial_interaction, for_pixels).sigmoid()
+    def joined(self, for_channels: Tensor, for_pixels: Tensor) -> Tensor:
+        """Return the weighted sum of [1, h, w, channels] each, projected.
+
+        The first tells the weights of the channels of the second, which tells the weights of the pixels of the first.
+        Both are overwritten.
+        """
+        of_channels = on_channels(self.channel_interaction, for_channels).sigmoid()
+        of_pixels = on_channels(self.spatial_interaction, for_pixels).sigmoid()
+        output: Tensor = self.proj(for_pixels.mul_(of_channels).add_(for_channels.mul_(of_pixels)))
+        return output
 
 
 class SpatialAttention(Attention):
@@ -85,21 +91,22 @@ class SpatialAttention(Attention):
         self.attns = nn.ModuleList(branches)
 
     def forward(self, x: Tensor, windows: tuple[Windows, ...]) -> Tensor:  # [1, h, w, channels], the same
-        height, width = x.shape[1:3]
         qkv = self.qkv(x)
         convolved = on_channels(self.dwconv, qkv.chunk(3, dim=3)[2])
+        attended = self.attended(qkv, windows)
+        del qkv
+        return self.joined(convolved, attended)
+
+    def attended(self, qkv: Tensor, windows: tuple[Windows, ...]) -> Tensor:
+        """Return what the pixels [1, h, w, 3 * channels] take from those of their windows."""
+        height, width = qkv.shape[1:3]
         qkv = nn.functional.pad(qkv, (0, 0, 0, windows[0].columns - width, 0, windows[0].rows - height))
         halves = [part.chunk(BRANCHES, dim=3) for part in qkv.chunk(3, dim=3)]
-        attended = torch.cat(
-            [
-                self.attend_within(cut, query, key, value, attention["pos"](cut))
-                for cut, attention, query, key, value in zip(windows, self.attns, *halves, strict=True)
-            ],
-            dim=3,
-        )[:, :height, :width]
-        of_channels, of_pixels = self.weights(convolved, attended)
-        output: Tensor = self.proj(attended * of_channels + convolved * of_pixels)
-        return output
+        joined = [
+            self.attend_within(cut, query, key, value, attention["pos"](cut))
+            for cut, attention, query, key, value in zip(windows, self.attns, *halves, strict=True)
+        ]
+        return torch.cat(joined, dim=3)[:, :height, :width]
 
     def attend_within(self, windows: Windows, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
         query, key, value = (windows.cut(windows.roll(part)) for part in (query, key, value))
@@ -116,16 +123,19 @@ class ChannelAttention(Attention):
     def forward(self, x: Tensor, windows: tuple[Windows, ...]) -> Tensor:  # [1, h, w, channels], the same
         query, key, value = self.qkv(x).chunk(3, dim=3)
         convolved = on_channels(self.dwconv, value)
-        heads = len(self.temperature)
+        attended = self.attended(query, key, value)
+        del query, key, value
+        return self.joined(attended, convolved)
+
+    def attended(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return what the channels of [1, h, w, channels] take from each other."""
+        heads, shape = len(self.temperature), value.shape
         query, key, value = (
-            part.reshape(-1, heads, x.shape[3] // heads).permute(1, 2, 0) for part in (query, key, value)
+            part.reshape(-1, heads, shape[3] // heads).permute(1, 2, 0) for part in (query, key, value)
         )
         query, key = nn.functional.normalize(query, dim=2), nn.functional.normalize(key, dim=2)
         scores = (query @ key.transpose(1, 2)).mul_(self.temperature)
-        attended = (scores.softmax(dim=2) @ value).permute(2, 0, 1).reshape(x.shape)
-        of_channels, of_pixels = self.weights(attended, convolved)
-        output: Tensor = self.proj(attended * of_pixels + convolved * of_channels)
-        return output
+        return (scores.softmax(dim=2) @ value).permute(2, 0, 1).reshape(shape)
 
 
 class FeedForward(nn.Module):  # type: ignore[misc]  # torch declares no type

@@ -17,6 +17,7 @@ from inpainting.engines.upscaling import DETAIL_ROWS, FILE_ROWS
 from inpainting.models.webhook_delivery import MAX_URL_CHARACTERS
 
 MASK = "With detail: which part of the image gets it. The whole image without."
+BATCH_MASKS = f"{MASK} One for all images, or one for each."
 
 
 @with_settings([*UPSCALE_ROWS, *FILE_ROWS, *DETAIL_ROWS])
@@ -28,15 +29,15 @@ class UpscaleBatchForm(Fields):
         description="The upscaler: lanczos, which needs no model, or an installed one. Default: the first installed "
         "one, else lanczos.",
     )
+    mask_polarity: MaskPolarity = Field(MaskPolarity.BLACK_REPAINTS, description="Which part of the mask gets detail.")
     webhook_url: Annotated[str, Length(MAX_URL_CHARACTERS, may_be_blank=True)] | None = Field(
         None, description="Called when the generation has ended: an http or https URL of a public address."
     )
 
 
 class UpscaleForm(UpscaleBatchForm):
-    """The fields of one image: those of a batch, its parent, and how its mask is read."""
+    """The fields of one image: those of a batch, and its parent."""
 
-    mask_polarity: MaskPolarity = Field(MaskPolarity.BLACK_REPAINTS, description="Which part of the mask gets detail.")
     parent: UUID | None = Field(None, description=PARENT)
 
 
@@ -62,6 +63,7 @@ class UpscaleBatchUpload(UpscaleBatchForm):
     """Form fields and repeated files. The settings are shared by all images."""
 
     images: Annotated[list[File], FEW] = Field(description=BATCH_IMAGES)
+    masks: Annotated[list[File], FEW] | None = Field(None, description=BATCH_MASKS)
 
 
 @with_settings(UPSCALE_ROWS)
@@ -69,6 +71,7 @@ class UpscaleBatchJson(Fields):
     """The same fields as in the form; numbers outside their range are clamped, with a warning."""
 
     images: Annotated[list[str], FEW] = Field(description=BATCH_IMAGES_AS_TEXT)
+    masks: Annotated[list[str], FEW] | None = Field(None, description=BATCH_MASKS)
     model: str | None = None
     prompt: str | None = None
 
