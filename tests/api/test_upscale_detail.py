@@ -297,6 +297,32 @@ def test_each_image_of_a_batch_gets_detail(alices_program: Client, tiny: Inferen
     assert len(set(Generation.objects.values_list("engine_reason", flat=True))) == 1
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_masks_of_a_batch_say_where_detail_is_added(
+    alices_program: Client, tiny: InferenceModel, count: int
+) -> None:
+    """One for all images, or one for each."""
+    masks = [np.zeros(PHOTO.shape[:2], np.uint8) for _ in range(count)]
+    for number, mask in enumerate(masks):
+        mask[20:50, 30 + 20 * number : 61 + 20 * number] = 255
+    fields = {**DETAIL, "mask_polarity": "white_repaints"}
+    alone = []
+    for mask in masks:
+        enlarge(alices_program, **fields, mask=upload(png(mask)))
+        alone.append(result_bytes())
+    Generation.objects.all().delete()
+    body = {"images": [upload(png(PHOTO)) for _ in range(2)], "masks": [upload(png(mask)) for mask in masks]}
+    answer = alices_program.post("/api/batches/upscale/", {**body, **fields})
+    assert answer.status_code == 202, answer.json()
+    run_waiting(Queue.GPU)
+    assert set(Generation.objects.values_list("status", flat=True)) == {Status.SUCCEEDED}
+    made = [generation.images.get().read_bytes() for generation in Generation.objects.order_by("created_at")]
+    assert made == (alone * 2 if count == 1 else alone)
+    body = {"images": [upload(png(PHOTO))], "masks": [upload(png(masks[0])) for _ in range(2)]}
+    refused = alices_program.post("/api/batches/upscale/", {**body, **fields})
+    assert (refused.status_code, refused.json()["field"]) == (400, "masks")
+
+
 def test_a_tile_controlnet_is_conditioned_on_the_enlarged_image(
     alices_program: Client, tiny: InferenceModel, tmp_path: Path
 ) -> None:
@@ -340,6 +366,10 @@ def test_its_pages_say_what_was_done(alices_program: Client, alice: User, client
     assert ">a face<" in page
     assert ">Upscaler<" in page
     assert "Upscale, lanczos, tiny" in client.get("/history/").content.decode()
+    mask = np.zeros(PHOTO.shape[:2], np.uint8)
+    mask[20:50, 30:61] = 255
+    part = enlarge(alices_program, **DETAIL, mask=upload(png(mask)), mask_polarity="white_repaints")["id"]
+    assert "Mask: white" in client.get(f"/generations/{part}/").content.decode()
 
 
 def test_the_command_line_makes_the_same(alices_program: Client, tiny: InferenceModel, tmp_path: Path) -> None:
