@@ -13,7 +13,7 @@ from accounts.models import User
 from inpainting.core.request import InpaintRequest
 from inpainting.generations import submit
 from inpainting.models import Generation, WebhookDelivery
-from tests.api.bodies import shape_a, shape_b, shape_c
+from tests.api.bodies import shape_a, shape_b, shape_c, upload
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,6 +37,13 @@ def test_the_end_of_a_generation_creates_a_delivery(
         "generation.succeeded",
         HOOK,
     )
+
+
+def test_the_end_of_an_upscaling_creates_one_too(alices_program: Client, photo_png: bytes) -> None:
+    fields = {"image": upload(photo_png), "model": "lanczos", "webhook_url": HOOK}
+    assert alices_program.post("/api/upscale", fields).status_code == 200
+    delivery = WebhookDelivery.objects.get()
+    assert (delivery.event, delivery.url) == ("generation.succeeded", HOOK)
 
 
 def test_an_absent_or_empty_url_creates_no_delivery(alices_program: Client, photo_png: bytes, mask_png: bytes) -> None:

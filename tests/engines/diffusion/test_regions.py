@@ -77,11 +77,15 @@ def test_one_region_over_the_whole_image_equals_a_request_with_its_prompt(
     assert not np.array_equal(found, painted(batcher, specs[family], other))
 
 
-def test_a_region_of_weight_0_or_without_a_mark_changes_nothing(batcher: Batcher, specs: dict[str, ModelSpec]) -> None:
-    asked = ddim_request()
+@pytest.mark.parametrize("family", ["sd", "sdxl", "flux-dev", "qwen-image"])
+def test_a_region_of_weight_0_or_without_a_mark_changes_nothing(
+    batcher: Batcher, specs: dict[str, ModelSpec], family: str
+) -> None:
+    asked = flux_reference.request() if family in ("flux-dev", "qwen-image") else ddim_request()
+    alone = painted(batcher, specs[family], asked)
     nowhere = with_regions(asked, (Region(MANY_WORDS), mask_of(asked, NOWHERE, NOWHERE)))
     for same in (everywhere(asked, Region(MANY_WORDS, 0.0)), nowhere):
-        assert np.array_equal(painted(batcher, specs["sd"], same), painted(batcher, specs["sd"], asked))
+        assert np.array_equal(painted(batcher, specs[family], same), alone)
 
 
 def test_the_weights_of_a_pixel_add_up_to_1() -> None:
