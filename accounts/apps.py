@@ -3,11 +3,12 @@ from typing import Any
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, register
 from django.db.backends.signals import connection_created
+from django.utils.translation import gettext_lazy
 
 
 class AccountsConfig(AppConfig):
     name = "accounts"
-    verbose_name = "People and keys"
+    verbose_name = gettext_lazy("People and keys")
 
     def ready(self) -> None:
         from accounts import erasure, outages, socket_revocation

@@ -164,14 +164,14 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True, editable=False)
     revoked_at = models.DateTimeField(null=True, blank=True)
     ends_links = models.BooleanField(
-        default=False, editable=False, help_text="signed links in its API responses end with the key"
+        default=False, editable=False, help_text=gettext_lazy("signed links in its API responses end with the key")
     )
     service = models.CharField(
         max_length=40,
         default="",
         db_default="",
         editable=False,
-        help_text="of a path token: the compatible API in whose paths it is sent",
+        help_text=gettext_lazy("of a path token: the compatible API in whose paths it is sent"),
     )
 
     class Meta:

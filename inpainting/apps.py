@@ -6,6 +6,7 @@ from django.apps import AppConfig
 from django.apps import apps as global_apps
 from django.db import DEFAULT_DB_ALIAS
 from django.db.models.signals import post_migrate, pre_migrate
+from django.utils.translation import gettext_lazy
 
 from inpainting.catalog.shipped import SHIPPED, SHIPPED_ADAPTERS
 from inpainting.catalog.shipped_tools import SHIPPED_TOOLS
@@ -15,7 +16,7 @@ from inpainting.engines import registry
 
 class InpaintingConfig(AppConfig):
     name = "inpainting"
-    verbose_name = "Inpainting"
+    verbose_name = gettext_lazy("Inpainting")
 
     def ready(self) -> None:
         from inpainting import checks  # noqa: F401 - importing it registers the checks

@@ -39,7 +39,7 @@ class AnalysisAdmin(LargeListAdmin):
     ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
         """Delete the masks without asking; protect analyses that have not ended."""
         live = [f"{analysis}: {analysis.status}" for analysis in objs if not analysis.has_ended]
-        return [str(analysis) for analysis in objs], {"analyses": len(objs)}, set(), live
+        return [str(analysis) for analysis in objs], {str(self.opts.verbose_name_plural): len(objs)}, set(), live
 
     def delete_model(self, request: HttpRequest, obj: Analysis) -> None:
         delete_analysis(obj)

@@ -18,7 +18,7 @@ from accounts.models import AuditEntry
 class TimeFilter(admin.DateFieldListFilter):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.title = "time"  # the field's name makes "By at"
+        self.title = gettext_lazy("time")  # the field's name makes "By at"
 
 
 @admin.register(AuditEntry)

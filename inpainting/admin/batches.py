@@ -67,7 +67,7 @@ class BatchAdmin(LargeListAdmin):
         """Delete items with their batch without asking; protect batches with queued or running generations."""
         live = Generation.objects.filter(batch_item__batch__in=objs, status__in=LIVE)
         protected = [f"{generation}: {generation.status}" for generation in live]
-        return [str(batch) for batch in objs], {"batches": len(objs)}, set(), protected
+        return [str(batch) for batch in objs], {str(self.opts.verbose_name_plural): len(objs)}, set(), protected
 
     def delete_model(self, request: HttpRequest, obj: Batch) -> None:
         delete_batch(obj)

@@ -13,6 +13,7 @@ from django.core.files.base import ContentFile
 from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 from django.db.models.signals import post_delete
+from django.utils.translation import gettext_lazy
 
 from inpainting.core import masks
 from inpainting.core.errors import InvalidRequest
@@ -30,8 +31,8 @@ from inpainting.segmenters.base import Candidate, Detection, Point, Selection
 
 
 class Task(models.TextChoices):
-    SEGMENT = "segment", "find an object"
-    CAPTION = "caption", "describe the image"
+    SEGMENT = "segment", gettext_lazy("find an object")
+    CAPTION = "caption", gettext_lazy("describe the image")
 
 
 class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have created_at
@@ -53,7 +54,9 @@ class Analysis(QueuedWork, StoredImage):  # type: ignore[misc]  # both have crea
         help_text="the best mask, where it was stored",
     )  # fmt: skip
     caption = models.TextField(blank=True, editable=False)
-    is_refused = models.BooleanField(default=False, editable=False, help_text="the request was wrong, not the server")
+    is_refused = models.BooleanField(
+        default=False, editable=False, help_text=gettext_lazy("the request was wrong, not the server")
+    )
     error_field = models.CharField(max_length=60, blank=True, editable=False)
     cost = models.PositiveBigIntegerField(editable=False, help_text="its share of the owner's turn: pixels")
     webhook_url = models.CharField(max_length=MAX_URL_CHARACTERS, blank=True, editable=False)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext_lazy
 
 from inpainting.models.generation import Generation
 from inpainting.models.queued_work import Status
@@ -45,13 +46,15 @@ class BatchItem(models.Model):
     """One image of a batch: its generation, or the error that refused it. Neither if the generation was deleted."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="items")
-    index = models.PositiveSmallIntegerField(help_text="position in the call, from 0")
-    name = models.CharField(max_length=255, blank=True, help_text="name of the uploaded file")
+    index = models.PositiveSmallIntegerField(help_text=gettext_lazy("position in the call, from 0"))
+    name = models.CharField(max_length=255, blank=True, help_text=gettext_lazy("name of the uploaded file"))
     generation = models.OneToOneField(
         Generation, on_delete=models.SET_NULL, null=True, related_name="batch_item",
-        help_text="empty: refused or deleted",
+        help_text=gettext_lazy("empty: refused or deleted"),
     )  # fmt: skip
-    refusal = models.JSONField(null=True, help_text="if it was refused: message, code, field, limit, actual")
+    refusal = models.JSONField(
+        null=True, help_text=gettext_lazy("if it was refused: message, code, field, limit, actual")
+    )
 
     class Meta:
         ordering: ClassVar[list[str]] = ["index"]

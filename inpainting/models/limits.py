@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.utils.translation import gettext, gettext_lazy
 
 from inpainting.database.compiled_query import CompiledQuery, Parameter
 
@@ -16,21 +17,27 @@ class UserLimits(models.Model):
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="limits",
-        help_text="empty: for all users without limits of their own",
+        help_text=gettext_lazy("empty: for all users without limits of their own"),
     )  # fmt: skip
-    waiting = models.PositiveIntegerField(null=True, blank=True, help_text="generations queued or running at once")
-    per_minute = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in a minute")
-    per_day = models.PositiveIntegerField(null=True, blank=True, help_text="generations accepted in 24 hours")
+    waiting = models.PositiveIntegerField(
+        null=True, blank=True, help_text=gettext_lazy("generations queued or running at once")
+    )
+    per_minute = models.PositiveIntegerField(
+        null=True, blank=True, help_text=gettext_lazy("generations accepted in a minute")
+    )
+    per_day = models.PositiveIntegerField(
+        null=True, blank=True, help_text=gettext_lazy("generations accepted in 24 hours")
+    )
     megapixels_per_day = models.PositiveIntegerField(
-        null=True, blank=True, help_text="megapixels of images accepted in 24 hours"
+        null=True, blank=True, help_text=gettext_lazy("megapixels of images accepted in 24 hours")
     )
     stored_megabytes = models.PositiveIntegerField(
-        null=True, blank=True, help_text="stored in all, in millions of bytes"
+        null=True, blank=True, help_text=gettext_lazy("stored in all, in millions of bytes")
     )
     weight = models.PositiveSmallIntegerField(
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(1000)],
-        help_text="share of the workers' time while others wait as well: with 2 twice as much as with 1",
+        help_text=gettext_lazy("share of the workers' time while others wait as well: with 2 twice as much as with 1"),
     )
 
     class Meta:
@@ -42,7 +49,7 @@ class UserLimits(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"limits of {self.user or 'everybody'}"
+        return gettext("limits of {user}").format(user=self.user or gettext("everybody"))
 
     @classmethod
     def for_user(cls, user: Any) -> UserLimits | None:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import DatabaseError, models, transaction
 from django.db.models.functions import Now
 from django.dispatch import Signal
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from inpainting import metrics
 from inpainting.core.sentences import Sentence, sentence
@@ -31,11 +32,11 @@ work_ended = Signal()
 
 
 class Status(models.TextChoices):
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
+    QUEUED = "queued", gettext_lazy("Queued")
+    RUNNING = "running", gettext_lazy("Running")
+    SUCCEEDED = "succeeded", gettext_lazy("Succeeded")
+    FAILED = "failed", pgettext_lazy("a generation", "Failed")
+    CANCELLED = "cancelled", gettext_lazy("Cancelled")
 
 
 START_ORDER = ("attempts", "start_tag", "created_at", "id")
@@ -68,7 +69,7 @@ class QueuedWork(ConditionalUpdate):
     attempts = models.PositiveSmallIntegerField(
         default=0,
         editable=False,
-        help_text="starts, but those that were released or crashed by another cause",
+        help_text=gettext_lazy("starts, but those that were released or crashed by another cause"),
     )
     crashes = models.PositiveSmallIntegerField(
         default=0, db_default=0, editable=False, help_text="how often its process crashed, also beside others"
@@ -77,10 +78,18 @@ class QueuedWork(ConditionalUpdate):
         default=False, editable=False, help_text="its process crashed: no other generation may run beside it"
     )
     model = models.CharField(
-        max_length=100, default="", db_default="", editable=False, help_text="that its engine uses; empty: none"
+        max_length=100,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=gettext_lazy("that its engine uses; empty: none"),
     )
     request_id = models.CharField(
-        max_length=64, default="", db_default="", editable=False, help_text="of the HTTP request that it came with"
+        max_length=64,
+        default="",
+        db_default="",
+        editable=False,
+        help_text=gettext_lazy("of the HTTP request that it came with"),
     )
     queue = models.CharField(max_length=10, default=Queue.CPU.value, editable=False, help_text="whose workers run it")
     start_tag = models.BigIntegerField(

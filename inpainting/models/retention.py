@@ -8,7 +8,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 MAX_DAYS = 36_500
 
@@ -18,11 +18,11 @@ class Retention(models.Model):
 
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, null=True, blank=True, related_name="retention",
-        help_text="empty: the maximum for all users",
+        help_text=gettext_lazy("empty: the maximum for all users"),
     )  # fmt: skip
     days = models.PositiveIntegerField(
         null=True, blank=True, validators=[MinValueValidator(1), MaxValueValidator(MAX_DAYS)],
-        help_text="days after its end until a generation is deleted with its images; empty: never",
+        help_text=gettext_lazy("days after its end until a generation is deleted with its images; empty: never"),
     )  # fmt: skip
 
     class Meta:
@@ -33,7 +33,7 @@ class Retention(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"retention of {self.user or 'everybody'}"
+        return gettext("retention of {user}").format(user=self.user or gettext("everybody"))
 
     def clean(self) -> None:
         """Refuse a user's retention that is longer than the maximum."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 from django.conf import settings
 from django.db import models, transaction
 from django.db.models.functions import Coalesce, Now
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from inpainting.database.leases import NOT_LEASED, ConditionalUpdate, seconds_from_now
 from inpainting.net import host_of, site_policy
@@ -29,20 +30,20 @@ def new_webhook_id() -> str:
 
 
 class WebhookEvent(models.TextChoices):
-    SUCCEEDED = "generation.succeeded"
-    FAILED = "generation.failed"
-    CANCELLED = "generation.cancelled"
-    ANALYSIS_SUCCEEDED = "analysis.succeeded"
-    ANALYSIS_FAILED = "analysis.failed"
-    ANALYSIS_CANCELLED = "analysis.cancelled"
-    TEST = "test"
+    SUCCEEDED = "generation.succeeded", gettext_lazy("Succeeded")
+    FAILED = "generation.failed", pgettext_lazy("a generation", "Failed")
+    CANCELLED = "generation.cancelled", gettext_lazy("Cancelled")
+    ANALYSIS_SUCCEEDED = "analysis.succeeded", gettext_lazy("Analysis Succeeded")
+    ANALYSIS_FAILED = "analysis.failed", gettext_lazy("Analysis Failed")
+    ANALYSIS_CANCELLED = "analysis.cancelled", gettext_lazy("Analysis Cancelled")
+    TEST = "test", gettext_lazy("Test")
 
 
 class DeliveryState(models.TextChoices):
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
-    DISABLED = "disabled"  # the receiver responded with 410 Gone
+    PENDING = "pending", gettext_lazy("Pending")
+    DELIVERED = "delivered", gettext_lazy("Delivered")
+    FAILED = "failed", pgettext_lazy("a message", "Failed")
+    DISABLED = "disabled", pgettext_lazy("a message", "Disabled")  # the receiver responded with 410 Gone
 
 
 class Ended(Protocol):
@@ -120,17 +121,19 @@ class WebhookDelivery(ConditionalUpdate):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="webhook_deliveries")
     generation = models.ForeignKey(
         "inpainting.Generation", on_delete=models.SET_NULL, null=True, related_name="webhook_deliveries",
-        help_text="empty: a test, an analysis, or deleted since",
+        help_text=gettext_lazy("empty: a test, an analysis, or deleted since"),
     )  # fmt: skip
     event = models.CharField(max_length=40, choices=WebhookEvent.choices, editable=False)
     url = models.CharField(max_length=MAX_URL_CHARACTERS, editable=False)
     host = models.CharField(max_length=253, default="", editable=False, help_text="of the URL, in its canonical form")
-    data = models.JSONField(default=dict, editable=False, help_text="the body of the message")
+    data = models.JSONField(default=dict, editable=False, help_text=gettext_lazy("the body of the message"))
 
     state = models.CharField(
         max_length=10, choices=DeliveryState.choices, default=DeliveryState.PENDING, editable=False
     )
-    tries = models.PositiveSmallIntegerField(default=0, editable=False, help_text="failed ones, since sent or resent")
+    tries = models.PositiveSmallIntegerField(
+        default=0, editable=False, help_text=gettext_lazy("failed ones, since sent or resent")
+    )
     next_attempt_at = models.DateTimeField(null=True, editable=False)
     lease_until = models.DateTimeField(null=True, editable=False)
     fence = models.PositiveBigIntegerField(default=0, editable=False)
@@ -270,8 +273,12 @@ class WebhookAttempt(models.Model):
 
     delivery = models.ForeignKey(WebhookDelivery, on_delete=models.CASCADE, related_name="attempts")
     at = models.DateTimeField(auto_now_add=True)
-    status = models.PositiveSmallIntegerField(null=True, editable=False, help_text="HTTP status of the answer")
-    failure = models.CharField(max_length=40, blank=True, editable=False, help_text="why there was no answer")
+    status = models.PositiveSmallIntegerField(
+        null=True, editable=False, help_text=gettext_lazy("HTTP status of the answer")
+    )
+    failure = models.CharField(
+        max_length=40, blank=True, editable=False, help_text=gettext_lazy("why there was no answer")
+    )
     milliseconds = models.PositiveIntegerField(editable=False)
     answer = models.BinaryField(max_length=MAX_ANSWER_BYTES, default=b"", editable=False)
 

@@ -14,7 +14,7 @@ def slug_field() -> models.CharField:
     return models.CharField(
         max_length=64,
         unique=True,
-        help_text="name in the API: a-z, 0-9, full stop, underscore, hyphen",
+        help_text=gettext_lazy("name in the API: a-z, 0-9, full stop, underscore, hyphen"),
         validators=[
             RegexValidator(SLUG, gettext_lazy("Use 1 to 64 of a-z 0-9 . _ - and begin with a letter or a digit."))
         ],

@@ -13,7 +13,7 @@ from django.core.validators import RegexValidator, URLValidator
 from django.db import models
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext, gettext_lazy
+from django.utils.translation import gettext, gettext_lazy, pgettext_lazy
 
 from inpainting import families
 from inpainting.catalog import specs
@@ -42,10 +42,10 @@ SPEC_COLUMNS = tuple(field.name for field in fields(ModelSpec) if field.name != 
 
 
 class ModelState(models.TextChoices):
-    NOT_INSTALLED = "not_installed", "not installed"
-    PULLING = "pulling", "pulling"
-    INSTALLED = "installed", "installed"
-    FAILED = "failed", "failed"
+    NOT_INSTALLED = "not_installed", pgettext_lazy("a model", "not installed")
+    PULLING = "pulling", pgettext_lazy("a model", "pulling")
+    INSTALLED = "installed", pgettext_lazy("a model", "installed")
+    FAILED = "failed", pgettext_lazy("a model", "failed")
 
 
 class InferenceModel(ConditionalUpdate):
@@ -56,19 +56,21 @@ class InferenceModel(ConditionalUpdate):
     """
 
     slug = slug_field()
-    label = models.CharField(max_length=100, help_text="name on the pages")
+    label = models.CharField(max_length=100, help_text=gettext_lazy("name on the pages"))
     family = models.CharField(max_length=20, choices=family_choices)
     kind = models.CharField(
         max_length=10,
         choices=kind_choices,
         default=Kind.CHECKPOINT.value,
-        help_text="a checkpoint paints by itself; the others are adapters for checkpoints of their family",
+        help_text=gettext_lazy(
+            "a checkpoint paints by itself; the others are adapters for checkpoints of their family"
+        ),
     )
     control = models.CharField(
         max_length=10,
         blank=True,
         choices=control_choices,
-        help_text="kind of control image, for a ControlNet",
+        help_text=gettext_lazy("kind of control image, for a ControlNet"),
     )
     source = models.CharField(
         max_length=10,
@@ -78,19 +80,24 @@ class InferenceModel(ConditionalUpdate):
     repo = models.CharField(
         max_length=300,
         blank=True,
-        help_text="repository on the hub, such as owner/name, or the https address of a file",
+        help_text=gettext_lazy("repository on the hub, such as owner/name, or the https address of a file"),
     )
     revision = models.CharField(
-        max_length=40, blank=True, help_text="full commit hash; empty: the newest, pinned by the first pull",
+        max_length=40, blank=True,
+        help_text=gettext_lazy("full commit hash; empty: the newest, pinned by the first pull"),
         validators=[
             RegexValidator(specs.REVISION, gettext_lazy("A revision is a whole commit hash of 40 characters."))
         ],
     )  # fmt: skip
-    variant = models.CharField(max_length=64, blank=True, help_text="preferred variant of the files, such as fp16")
+    variant = models.CharField(
+        max_length=64, blank=True, help_text=gettext_lazy("preferred variant of the files, such as fp16")
+    )
     licence = models.CharField(max_length=100, blank=True)
     licence_url = models.CharField(max_length=200, blank=True, validators=[URLValidator(["https", "http"])])
-    size_bytes = models.BigIntegerField(null=True, blank=True, help_text="size of the download, if known")
-    memory_bytes = models.BigIntegerField(null=True, blank=True, help_text="memory needed to paint, if known")
+    size_bytes = models.BigIntegerField(null=True, blank=True, help_text=gettext_lazy("size of the download, if known"))
+    memory_bytes = models.BigIntegerField(
+        null=True, blank=True, help_text=gettext_lazy("memory needed to paint, if known")
+    )
     steps = models.PositiveSmallIntegerField(default=30, validators=range_validators("steps", int))
     guidance_scale = models.FloatField(default=7.5, validators=range_validators("guidance_scale", float))
     strength = models.FloatField(
@@ -102,16 +109,22 @@ class InferenceModel(ConditionalUpdate):
     scheduler = models.CharField(max_length=60, choices=scheduler_choices, default="DPMSolverMultistepScheduler")
     width = models.PositiveSmallIntegerField(default=512, validators=range_validators("width", int))
     height = models.PositiveSmallIntegerField(default=512, validators=range_validators("height", int))
-    aliases = models.JSONField(default=list, blank=True, help_text="list of further names that clients may send")
-    enabled = models.BooleanField(default=True, help_text="off: not offered, and not found by name")
-    is_fallback = models.BooleanField(
-        "fallback", default=False, help_text="used for every model name that is not in the catalog"
+    aliases = models.JSONField(
+        default=list, blank=True, help_text=gettext_lazy("list of further names that clients may send")
     )
-    files = models.JSONField(default=dict, editable=False, help_text="pinned files: name -> sha256 and size")
+    enabled = models.BooleanField(default=True, help_text=gettext_lazy("off: not offered, and not found by name"))
+    is_fallback = models.BooleanField(
+        "fallback", default=False, help_text=gettext_lazy("used for every model name that is not in the catalog")
+    )
+    files = models.JSONField(
+        default=dict, editable=False, help_text=gettext_lazy("pinned files: name -> sha256 and size")
+    )
     state = models.CharField(
         max_length=20, choices=ModelState.choices, default=ModelState.NOT_INSTALLED, editable=False
     )
-    message = models.CharField(max_length=500, blank=True, editable=False, help_text="progress or error of a pull")
+    message = models.CharField(
+        max_length=500, blank=True, editable=False, help_text=gettext_lazy("progress or error of a pull")
+    )
     sentences = models.JSONField(
         null=True, editable=False, help_text="what the message was made of (`parts_of`); empty: it is a plain text"
     )

@@ -8,7 +8,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.utils.translation import gettext
+from django.utils.translation import gettext, gettext_lazy
 
 from inpainting import families
 from inpainting.catalog import specs
@@ -26,27 +26,34 @@ class Lora(models.Model):
     """A row exists as long as its file: `catalog.store.lora_store` adds and removes both."""
 
     slug = slug_field()
-    label = models.CharField(max_length=100, help_text="name on the pages")
+    label = models.CharField(max_length=100, help_text=gettext_lazy("name on the pages"))
     family = models.CharField(
         max_length=20,
         choices=lora_family_choices,
         editable=False,
-        help_text="family of the models that it changes",
+        help_text=gettext_lazy("family of the models that it changes"),
     )
     kind = models.CharField(
         max_length=10,
         choices=lora_kind_choices,
         default=specs.LoraKind.STYLE.value,
-        help_text="lcm, lightning and hyper are distilled to few steps; they set steps, guidance and scheduler",
+        help_text=gettext_lazy(
+            "lcm, lightning and hyper are distilled to few steps; they set steps, guidance and scheduler"
+        ),
     )
     steps = models.PositiveSmallIntegerField(
-        null=True, blank=True, help_text="number of steps that it was distilled to; empty: as usual for its kind",
+        null=True, blank=True,
+        help_text=gettext_lazy("number of steps that it was distilled to; empty: as usual for its kind"),
         validators=range_validators("steps", int),
     )  # fmt: skip
-    trigger = models.CharField(max_length=200, blank=True, help_text="trigger words that the prompt must contain")
+    trigger = models.CharField(
+        max_length=200, blank=True, help_text=gettext_lazy("trigger words that the prompt must contain")
+    )
     licence = models.CharField(max_length=100, blank=True)
-    enabled = models.BooleanField(default=True, help_text="off: not offered, and not found by name")
-    repo = models.CharField(max_length=200, blank=True, editable=False, help_text="hub repository; empty: a local file")
+    enabled = models.BooleanField(default=True, help_text=gettext_lazy("off: not offered, and not found by name"))
+    repo = models.CharField(
+        max_length=200, blank=True, editable=False, help_text=gettext_lazy("hub repository; empty: a local file")
+    )
     revision = models.CharField(max_length=40, blank=True, editable=False)
     sha256 = models.CharField(max_length=64, editable=False)
     size_bytes = models.BigIntegerField(editable=False)
