@@ -34,7 +34,7 @@ from inpainting.catalog.inspection.formats.diffusers_folder import (
 )
 from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.specs import ADAPTER_LABELS, Kind
-from inpainting.core.sentences import any_of, sentence
+from inpainting.core.sentences import any_of, every, sentence
 from inpainting.families.layouts import DiffusersLayout
 
 USUAL_CHANNELS = 4
@@ -90,7 +90,7 @@ def check_network(folder: Path, family: str, kind: Kind) -> None:
     class_name = configuration.get("_class_name")
     classes = classes_for(family, kind)
     if class_name not in classes:
-        known = " and ".join(sorted(classes))
+        known = every(sorted(classes))
         raise ModelRefused(
             sentence(
                 "{folder} names the class {class_name} in its {config}; known are {known}.",

@@ -14,7 +14,7 @@ from inpainting import families
 from inpainting.catalog.inspection.files import WEIGHTS, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.formats.safetensors_header import read_header
 from inpainting.catalog.inspection.lora_files import TYPES, LoraRefused, check_finite, unknown_type
-from inpainting.core.sentences import every, sentence
+from inpainting.core.sentences import any_of, every, sentence
 
 MAX_EMBEDDING_BYTES = 16 * 2**20
 MAX_VECTORS = 75
@@ -59,7 +59,7 @@ def check_embedding(path: Path, family: str) -> None:
     for name, widths in zip(names, support.widths, strict=True):
         width = header[name]["shape"][-1]
         if width not in widths:
-            known = " or ".join(map(str, sorted(widths)))
+            known = any_of(map(str, sorted(widths)))
             raise ModelRefused(
                 sentence(
                     "{file} holds vectors of {width} features in {name}, not of {known}.",
@@ -84,7 +84,7 @@ def detect_families(header: Mapping[str, Any], file: str) -> list[str]:
         if (set(header) == set(support.tensors) if support.tensors else len(header) == 1)
     ]
     if not matching:
-        known = ", ".join(" and ".join(support.tensors) for support in supports.values() if support.tensors)
+        known = any_of(every(support.tensors) for support in supports.values() if support.tensors)
         raise ModelRefused(
             sentence(
                 "{file} is no embedding: it holds {count} tensors, and not {known}.",

@@ -17,7 +17,7 @@ from typing import Any
 from inpainting import families
 from inpainting.catalog.specs import check_slug
 from inpainting.core.errors import EngineFailed
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, sentence
 
 INDEX = "model_index.json"
 """The file at the top of a pipeline's folder."""
@@ -123,7 +123,7 @@ def check_single_file(path: Path, *, may_be_gguf: bool = False) -> None:
     """Refuse one file that is not safetensors, or GGUF where that is allowed, by its name. Raises ModelRefused."""
     check_names([path.name])
     if path.suffix.lower() == GGUF and not may_be_gguf:
-        known = " and ".join(family.label for family in families.registered_families() if family.component_file)
+        known = every(family.label for family in families.registered_families() if family.component_file)
         raise ModelRefused(
             sentence(
                 "{file} holds quantised weights (GGUF), which are supported for transformers of "

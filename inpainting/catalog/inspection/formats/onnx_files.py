@@ -10,7 +10,7 @@ from pathlib import Path
 from inpainting.catalog.inspection.files import ONNX, ModelRefused, check_names, quote
 from inpainting.catalog.inspection.formats import onnx_protobuf
 from inpainting.catalog.inspection.formats.onnx_protobuf import OnnxFile
-from inpainting.core.sentences import sentence
+from inpainting.core.sentences import every, sentence
 from inpainting.families.layouts import ANY_NAME, OnnxLayout
 
 MAX_ONNX_BYTES = 2**30
@@ -84,7 +84,7 @@ def check_inputs_and_output(name: str, file: OnnxFile, family: str, layout: Onnx
         wanted = {next(iter(file.inputs)): wanted[ANY_NAME]}
     if set(file.inputs) != set(wanted) or not file.outputs:
         names = ", ".join(sorted(file.inputs)) or "nothing"
-        expected = "one image" if ANY_NAME in wanted else " and ".join(wanted)
+        expected = sentence("one image") if ANY_NAME in wanted else every(wanted)
         raise ModelRefused(
             sentence(
                 "{file} takes {found}; the family {family} takes {expected}.",
