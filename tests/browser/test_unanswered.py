@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, Response, expect
 
 from tests.browser.conftest import sign_up, watched_page
-from tests.browser.editor_page import is_red, open_photo, paint_line, start
+from tests.browser.editor_page import is_red, open_photo, paint_line, start, white_square, written
 from tests.support.installation import Installation
 
 pytestmark = pytest.mark.browser
@@ -104,6 +104,40 @@ def test_a_request_without_a_connection_is_sent_once_it_is_back(
     page.context.set_offline(False)
     is_painted_once(page, keys)
     expect(message).to_be_hidden()
+
+
+def test_requests_without_a_connection_are_all_sent_in_their_order_once_it_is_back(
+    visitor: Page, photo_file: Path, tmp_path: Path, keys: list[str]
+) -> None:
+    """Also after the page was closed meanwhile, in the shell of the installed app or where the server was stopped."""
+    page, message = visitor, visitor.locator("#generate-message")
+    with_a_mask(page, photo_file)
+    page.route("**/api/img2img", lambda route: route.abort())
+    start(page)
+    expect(message).to_contain_text("The request is kept")
+    paint_line(page, from_left=0.4, to_left=0.6, down=0.8)
+    start(page)
+    expect(message).to_contain_text("2 requests are kept")
+    open_photo(page, written(white_square(), tmp_path / "second.png"))
+    paint_line(page, from_left=0.2, to_left=0.3)
+    start(page)
+    expect(message).to_contain_text("3 requests are kept")
+    expect(page.locator("#saved")).to_have_text("Saved")
+    tried = list(dict.fromkeys(keys))
+    assert len(tried) == 3
+    keys.clear()
+    page.unroute_all()
+    page.reload()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    expect(page.locator("#photo-name")).to_have_text("second.png")
+    assert keys == tried
+    expect(page.locator("#queue-button")).to_have_text("2 done")
+    assert page.request.get("/api/generations/").json()["count"] == 3
+    expect(page.locator("#saved")).to_have_text("Saved")
+    keys.clear()
+    page.reload()
+    expect(page.locator("#editor")).to_have_attribute("data-state", "done")
+    assert keys == []
 
 
 def test_a_request_is_sent_again_once_the_server_is_back(visitor: Page, photo_file: Path, keys: list[str]) -> None:

@@ -126,6 +126,18 @@ test("a joined entry is undone and redone with the one before it", () => {
   assert.equal(documents.undo(first).cursor, 1, "the first photo stays")
 })
 
+test("requests without an answer are kept in their order, each once, also where two documents are joined", () => {
+  const [one, other, third] = ["1", "2", "3"].map((key) => ({ key, fields: {}, files: {} }))
+  const kept = [one, other, one].reduce(documents.withRequest, documents.emptyDocument())
+  assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(kept))).requests, [other, one])
+  assert.deepEqual(documents.withoutRequest(kept, "2").requests, [one])
+  const mine = { entries: [PHOTO], cursor: 1, requests: [other, third] }
+  assert.deepEqual(merged({ entries: [], cursor: 0, requests: [one, other] }, mine).requests, [one, other, third])
+  const { requests, ...former } = JSON.parse(JSON.stringify(kept))
+  assert.deepEqual(documents.readDocument({ ...former, request: one }).requests, [one], "as an earlier version wrote it")
+  assert.throws(() => documents.readDocument({ ...kept, requests: [{ key: 1 }] }), RangeError)
+})
+
 test("what was left to the queue is kept until it is looked at, also where two devices' documents are joined", () => {
   const [one, other, third] = ["1", "2", "3"].map((generation) => ({ generation, photo: "a" }))
   const left = [one, other].reduce(documents.withLeft, documents.emptyDocument())

@@ -6,20 +6,20 @@ import { get, put } from "editor/document/images"
 /** @typedef {{key: string, path?: string, fields: Record<string, string>, files: Record<string, {image: string, name: string}>}} Request
  *  key: of the header Idempotency-Key; path: of the API, where it is not that which paints; files: their ids in document/images.js */
 
-/** Describes a request and keeps its files. It is the `former` one, with its key, where that asked for the same.
+/** Describes a request and keeps its files. It is one of the `former` ones, with its key, where that asked for the same.
  *  @param {Record<string, string | number>} fields @param {Record<string, File>} files
- *  @param {Request | null} former the last request without an answer @param {string} [path] of the API
+ *  @param {readonly Request[]} former requests without an answer @param {string} [path] of the API
  *  @returns {Promise<Request>} */
 export async function requestOf(fields, files, former, path) {
   const kept = await Promise.all(Object.entries(files).map(async ([field, file]) => [field, { image: await put(file), name: file.name }]))
   const texts = Object.entries(fields).map(([name, value]) => [name, String(value)])
   const content = { ...(path && { path }), fields: Object.fromEntries(texts), files: Object.fromEntries(kept) }
-  const isSame = former && JSON.stringify([former.path, former.fields, former.files]) === JSON.stringify([path, content.fields, content.files])
-  return isSame ? former : { key: newKey(), ...content }
+  const asked = JSON.stringify([path, content.fields, content.files])
+  return former.find(({ path, fields, files }) => JSON.stringify([path, fields, files]) === asked) ?? { key: newKey(), ...content }
 }
 
-/** The ids of a request's files. @param {Request | null} request @returns {string[]} */
-export const imagesOf = (request) => Object.values(request?.files ?? {}).map(({ image }) => image)
+/** The ids of a request's files. @param {Request} request @returns {string[]} */
+export const imagesOf = ({ files }) => Object.values(files).map(({ image }) => image)
 
 /** Whether all its files are in this browser; those of another device may not be. @param {Request} request */
 export const isComplete = async (request) => (await Promise.all(imagesOf(request).map(get))).every(Boolean)

@@ -17,12 +17,13 @@ import { readStack } from "editor/document/stack"
 /** @typedef {{photo?: {id: string}, operation?: {image?: string}}} WithImage  an entry, as far as its image matters */
 /** @typedef {{generation: string, photo: string}} Left  photo: the id of its file */
 /** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number, alike: string[],
- *   step: "editing" | "painting" | "result", request: import("job/request").Request | null, left: readonly Left[]}} Document
+ *   step: "editing" | "painting" | "result", requests: readonly Request[], left: readonly Left[]}} Document
  *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
  *  settings: the form's values by the API's names; generation: the one that is painted or shown; image: which of its
- *  results is shown, from 0; alike: the generations whose results are shown beside them, oldest first; request: the last one whose answer is not known; painting without a generation sends it;
+ *  results is shown, from 0; alike: the generations whose results are shown beside them, oldest first; requests: those whose answers are not known, oldest first; painting without a generation sends the last;
  *  left: the generations that were left to the queue and are not looked at yet, oldest first */
-/** @typedef {{entries: {kind: string}[], cursor: number, left?: readonly Left[]}} PlainDocument  one as plain JSON that is not checked yet */
+/** @typedef {import("job/request").Request} Request */
+/** @typedef {{entries: {kind: string}[], cursor: number, requests?: readonly Request[], left?: readonly Left[]}} PlainDocument  one as plain JSON that is not checked yet */
 /** @typedef {{photo: Photo | null, parent: string | null, frame: Frame, operations: readonly Operation[],
  *   stack?: Stack}} View */
 
@@ -35,22 +36,22 @@ export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
 
 /** @returns {Document} */
 export function emptyDocument() {
-  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", request: null, left: [] })
+  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", requests: [], left: [] })
 }
 
 /** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong.
  *  @param {any} json @returns {Document} */
 export function readDocument(json) {
-  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, left = [] } = renamed(json)
+  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, requests = request ? [request] : [], left = [] } = renamed(json) // request: of earlier versions
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)
   check(generation === null || typeof generation === "string", `generation ${generation}`)
   check(Number.isInteger(image) && image >= 0, `result ${image}`)
   check(Array.isArray(alike) && alike.every((id) => typeof id === "string"), "generations that are alike")
-  check(request === null || (typeof request.key === "string" && request.fields && request.files), "a request")
+  check(Array.isArray(requests) && requests.every(({ key, fields, files }) => typeof key === "string" && fields && files), "requests")
   check(Array.isArray(left) && left.every((one) => typeof one.generation === "string" && typeof one.photo === "string"), "generations that were left")
-  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, request, left: [...left] })
+  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, requests: [...requests], left: [...left] })
 }
 
 /** What is in effect: the newest photo, and the frame and the operations after it.
@@ -80,9 +81,15 @@ export function push(document, entry) {
 export const replaceLast = (document, entry) => push({ ...document, cursor: document.cursor - 1 }, entry)
 
 /** The document with other settings or another state; what can be undone stays.
- *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "alike" | "step" | "request">>} changes
+ *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "alike" | "step">>} changes
  *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
+
+/** The document with a request whose answer is not known, as the newest of them. @param {Document} document @param {Request} request */
+export const withRequest = (document, request) => freeze({ ...document, requests: [...document.requests.filter(({ key }) => key !== request.key), request] })
+
+/** The document without a request that was answered. @param {Document} document @param {string} answered its key @returns {Document} */
+export const withoutRequest = (document, answered) => freeze({ ...document, requests: document.requests.filter(({ key }) => key !== answered) })
 
 /** The document with one more generation that was left to the queue. @param {Document} document @param {Left} one */
 export const withLeft = (document, one) => freeze({ ...document, left: [...document.left, one].slice(-MOST_LEFT) })
@@ -128,8 +135,8 @@ export function redo(document) {
   return isJoined(document.entries[after.cursor]) ? redo(after) : after
 }
 
-/** The ids of all images that the document needs, those of undone entries and of the settings too; not those of the
- *  request, which this browser alone keeps. @param {Document} document @returns {Set<string>} */
+/** The ids of all images that the document needs, those of undone entries and of the settings too; not those of
+ *  requests, which this browser alone keeps. @param {Document} document @returns {Set<string>} */
 export function imageIds({ entries, settings }) {
   const ofSettings = Object.values(settings).map((value) => value?.image)
   return new Set([.../** @type {WithImage[]} */ (entries).map(({ photo, operation }) => photo?.id ?? operation?.image), ...ofSettings].filter(Boolean))

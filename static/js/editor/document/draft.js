@@ -88,7 +88,7 @@ export class Draft {
     this.#sync.begin({ revision: server?.revision ?? kept?.revision ?? 0, pictures: server?.pictures ?? [] })
     this.#adopt(document)
     if (!isEarly) this.#onAdopt(document)
-    const needed = new Set([...imageIds(document), ...imagesOf(document.request)])
+    const needed = new Set([...imageIds(document), ...document.requests.flatMap(imagesOf)])
     await this.#local.keepImages(needed).catch(() => {})
     this.#keep({ isSynced: !isChanged })
     if (isChanged || !server) this.#sync.change(this.#store.document)

@@ -9,7 +9,11 @@ export function merged(theirs, mine) {
   const start = Math.max(0, mine.entries.slice(0, mine.cursor).findLastIndex(({ kind }) => kind === "photo"))
   const before = theirs.entries.slice(0, theirs.cursor)
   const left = new Map([...(theirs.left ?? []), ...(mine.left ?? [])].map((one) => [one.generation, one]))
-  return { ...mine, entries: [...before, ...mine.entries.slice(start)], cursor: before.length + mine.cursor - start, ...(left.size && { left: [...left.values()] }) }
+  const requests = new Map([...(theirs.requests ?? []), ...(mine.requests ?? [])].map((one) => [one.key, one]))
+  return {
+    ...mine, entries: [...before, ...mine.entries.slice(start)], cursor: before.length + mine.cursor - start,
+    ...(left.size && { left: [...left.values()] }), ...(requests.size && { requests: [...requests.values()] }),
+  }
 }
 
 /** What a page opens: the server's draft, unless this browser has changes that the server has not.

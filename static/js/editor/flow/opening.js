@@ -67,15 +67,16 @@ export class Opening {
     if (waiting) await photos.take(waiting)
   }
 
-  /** Fills the form; sends a request that was not answered, or follows or shows the generation that was painted or shown.
+  /** Fills the form; sends the requests that were not answered, or follows or shows the generation that was painted or shown.
    *  @param {Document} document */
-  async #resume({ settings, generation, step, request }) {
+  async #resume({ settings, generation, step, requests }) {
     const { store, photos, painting, job, filmstrip, settingsForm } = this.#parts
     if (Object.keys(settings).length) await settingsForm.fill(settings)
     await this.#shown
     if (job.isRunning || !photos.photo) return
     if (opensAnother(store.document.generation)) return photos.edit()
-    if (step === "painting" && !generation && request && await isComplete(request)) return painting.send(async () => request)
+    const last = requests.at(-1)
+    if (step === "painting" && !generation && last && await isComplete(last)) return painting.send(async () => last)
     if (!generation || step === "editing") {
       photos.edit()
       return painting.sendAgain()

@@ -3,7 +3,7 @@
 import { ApiError, get } from "api"
 import { rememberInAddress } from "editor/flow/address"
 import { best } from "editor/flow/ranking"
-import { EDITING, NO_FRAME, push, withLeft, withState } from "editor/document/document"
+import { EDITING, NO_FRAME, push, withLeft, withRequest, withState, withoutRequest } from "editor/document/document"
 import { CLEAR } from "editor/document/operations"
 import { isForPeople, placeOf, showMessage } from "editor/form/messages"
 import { remember } from "editor/form/remembered"
@@ -14,10 +14,14 @@ import { isUnanswered } from "job/job"
 import { isComplete, requestOf } from "job/request"
 import { settingTexts } from "job/setting_texts"
 import { UPSCALE_PATH, fieldsOfUpscaling, hasMaskOfDetail, isEnlarged } from "job/upscaling"
-import { gettext } from "text"
+import { gettext, ngettext } from "text"
 
 const CANCELLED = gettext("Cancelled. Your mask is still here.")
-const KEPT = gettext("The server cannot be reached. The request is kept, and sent again as soon as it can be.")
+/** @param {number} count of requests */
+const kept = (count) => ngettext(
+  "The server cannot be reached. The request is kept, and sent again as soon as it can be.",
+  "The server cannot be reached. {count} requests are kept, and sent again as soon as it can be.", count,
+)
 
 /** @typedef {import("../document/document.js").Frame} Frame */
 /** @typedef {import("editor/flow/photos").OpenPhoto} OpenPhoto */
@@ -28,6 +32,7 @@ const KEPT = gettext("The server cannot be reached. The request is kept, and sen
  *   edits: boolean, missingWords: string, problem: () => string, entered: () => object, values: (options?: {engine?: string}) => Record<string, string | number>,
  *   files: () => Record<string, File>, filesOf: (generation: Generation) => Promise<Record<string, File>>, fill: (request: object) => Promise<void>, reuse: (settings: object) => Promise<void>,
  *   takeImages: (generation: Generation) => Promise<void>}} SettingsForm  of form/settings_form.js */
+/** @typedef {import("job/request").Request} Request */
 /** What is sent; path: of the API, where it is not that which paints.
  *  @typedef {{fields: Record<string, string | number>, files: Record<string, File>, path?: string}} Content */
 /** @typedef {{locate: (photo: OpenPhoto, frame: Frame) => Promise<void>, startShimmer: () => void, fadeShimmer: () => void,
@@ -39,6 +44,8 @@ export class Painting {
   #isChecking = false
   #keepsAtOnce = false
   #isShowing = false // the progress
+  #sent = "" // the key of the request that is sent last
+  #queueing = Promise.resolve() // what is sent of requests that are left to the queue
   #painted = "" // what was entered for the result that is shown
   /** @type {import("../document/document.js").View | null} */
   #triedBoth = null // the view of the document that both engines without a prompt have painted
@@ -103,7 +110,7 @@ export class Painting {
     this.#keepsAtOnce = false
     photos.edit()
     await this.#sendNew(() => this.#contentLike(generation), [...new Set([...former.alike, generation.id])])
-    const isBack = photos.state === "editing" && store.view === view && !store.document.request
+    const isBack = photos.state === "editing" && store.view === view && !this.#isKept
     if (!isBack) return
     await this.#show(generation, former.image, former.alike)
     result.focus()
@@ -115,64 +122,82 @@ export class Painting {
     const { store, draft } = this.#parts
     await this.send(async () => {
       const { fields, files, path } = await contentOf()
-      const request = await requestOf(fields, files, store.document.request, path)
-      store.update((document) => withState(document, { generation: null, step: "painting", alike, request }))
+      const request = await requestOf(fields, files, store.document.requests, path)
+      store.update((document) => withRequest(withState(document, { generation: null, step: "painting", alike }), request))
       await draft()?.kept() // so that a reload sends the same request
       return request
     })
   }
 
-  /** Sends the request that `requested` gives, and follows its generation.
-   *  @param {() => Promise<import("job/request").Request>} requested */
+  /** Whether the request that was sent last is kept, to be sent again. */
+  get #isKept() {
+    return this.#parts.store.document.requests.some(({ key }) => key === this.#sent)
+  }
+
+  /** Sends the request that `requested` gives, after those that were not answered, and follows its generation.
+   *  @param {() => Promise<Request>} requested */
   async send(requested) {
     await this.#run(async () => {
       this.#showProgress()
-      return this.#parts.job.send(await requested())
+      const request = await requested()
+      this.#sent = request.key
+      await this.#sendToQueue(this.#parts.store.document.requests.filter(({ key }) => key !== request.key))
+      return this.#parts.job.send(request)
     })
   }
 
-  /** Sends the request again whose answer is not known, under its key, and shows the result where its photo and mask are
-   *  still open as they were; else the generation is left to the queue. */
+  /** Sends the requests again whose answers are not known, in their order and under their keys, and shows the result of the
+   *  last where its photo and mask are still open as they were; the others are left to the queue. */
   async sendAgain() {
-    const { store, photos } = this.#parts
-    const { request, step } = store.document
-    if (!request || step === "painting" || !photos.photo || this.#isChecking) return
+    const { store } = this.#parts
+    const { requests, step } = store.document
+    const last = requests.at(-1)
+    if (!last || step === "painting" || this.#isChecking) return
     this.#isChecking = true
-    try {
-      if (!(await isComplete(request))) return // it was sent on another device
-      if (!(await this.#isOpen(request))) return await this.#sendToQueue(request)
-    } finally {
-      this.#isChecking = false
-    }
+    const isOpen = await this.#isOpen(last).finally(() => { this.#isChecking = false })
+    if (!isOpen) return this.#sendToQueue(requests)
     store.update((document) => withState(document, { step: "painting" }))
-    await this.send(async () => request)
+    await this.send(async () => last)
   }
 
-  /** Whether what is open would be sent by the same request. @param {import("job/request").Request} request */
+  /** Whether what is open would be sent by the same request. @param {Request} request */
   async #isOpen(request) {
-    const { store, job, settingsForm } = this.#parts
-    if (job.isRunning || store.document.step !== "editing") return false
+    const { store, photos, job, settingsForm } = this.#parts
+    if (job.isRunning || !photos.photo || store.document.step !== "editing" || !(await isComplete(request))) return false
     await settingsForm.whenPlanned()
     const { fields, files, path } = await (this.#enlarges ? this.#enlarging() : this.#content(undefined))
-    return (await requestOf(fields, files, request, path)) === request
+    return (await requestOf(fields, files, [request], path)) === request
   }
 
-  /** @param {import("job/request").Request} request of what is not open any more */
-  async #sendToQueue(request) {
+  /** Sends requests of what is not open any more, in their order, until one is not answered.
+   *  @param {readonly Request[]} requests */
+  #sendToQueue(requests) {
+    this.#queueing = this.#queueing.catch(() => {}).then(async () => {
+      for (const request of requests) if (!(await this.#sendLeft(request))) return
+    })
+    return this.#queueing
+  }
+
+  /** @param {Request} request to be left to the queue @returns {Promise<boolean>} whether it was answered, or need not be sent */
+  async #sendLeft(request) {
     const { store, job } = this.#parts
+    const isThere = store.document.requests.some(({ key }) => key === request.key) && (await isComplete(request))
+    if (!isThere) return true // answered meanwhile, or sent on another device
     /** @type {Followed | null} */
     let generation = null
     try {
       generation = await job.send(request, { isLeft: true })
     } catch (error) {
       if (!isForPeople(error)) throw error
-      if (isUnanswered(error)) return
+      if (isUnanswered(error)) return false
       showMessage("generate", error.message)
     }
-    store.update((document) => (document.request === request ? withState(document, { request: null }) : document))
-    if (!generation) return
-    showMessage("generate", "")
-    this.#left(generation.id, request.files.image.image)
+    store.update((document) => withoutRequest(document, request.key))
+    if (generation) {
+      showMessage("generate", "")
+      this.#left(generation.id, request.files.image.image)
+    }
+    return true
   }
 
   /** Leaves the generation that is painted to the queue, so that the next mask can be drawn. False while it is still sent. */
@@ -202,6 +227,7 @@ export class Painting {
 
   /** Follows a generation that was accepted before, or shows it, where it has ended. @param {string} id */
   async follow(id) {
+    this.#sent = ""
     await this.#run(async () => ({ id, url: `/api/generations/${encodeURIComponent(id)}/`, isOld: true }))
   }
 
@@ -210,7 +236,7 @@ export class Painting {
     const { store, progress } = this.#parts
     rememberInAddress(id)
     if (!isOld) progress.show({ status: "queued" })
-    if (store.document.generation !== id) store.update((document) => withState(document, { generation: id, image: 0, step: "painting", request: null }))
+    if (store.document.generation !== id) store.update((document) => withoutRequest(withState(document, { generation: id, image: 0, step: "painting" }), this.#sent))
   }
 
   /** Listener of the job: the generation waits or runs; with a preview, perhaps. @param {import("job/follow").GenerationEvent} event */
@@ -302,7 +328,7 @@ export class Painting {
       const { status = 0, field = "" } = error instanceof ApiError ? error : {}
       if (status === 404 || !store.document.generation) this.#notAccepted(error)
       if (job.isAborted) showMessage("generate", CANCELLED)
-      else if (!status && store.document.request) showMessage("generate", KEPT)
+      else if (!status && this.#isKept) showMessage("generate", kept(store.document.requests.length))
       else showMessage(placeOf(field), error.message)
     } finally {
       job.end()
@@ -323,8 +349,8 @@ export class Painting {
   /** Back to editing. The request is kept while it may have been accepted: sent again, it is painted once. @param {Error} error */
   #notAccepted(error) {
     const { store, job } = this.#parts
-    const request = isUnanswered(error) && !job.isAborted ? store.document.request : null
-    store.update((document) => withState(document, { ...EDITING, request }))
+    const isKept = isUnanswered(error) && !job.isAborted
+    store.update((document) => (isKept ? withState(document, EDITING) : withoutRequest(withState(document, EDITING), this.#sent)))
   }
 
   /** @param {Generation} generation */
