@@ -390,6 +390,51 @@ def test_two_tabs_on_the_same_photo_lose_nothing(visitor: Page, photo_file: Path
     assert is_red(other, down=0.7)
 
 
+def look_at(tab: Page, *, as_in: Page) -> None:
+    """Return to a tab until it shows what another one has kept in the browser."""
+    look = """(covered) => {
+        document.dispatchEvent(new Event("visibilitychange"))
+        return document.getElementById("photo-covered").textContent === covered
+    }"""
+    tab.wait_for_function(look, arg=as_in.locator("#photo-covered").text_content())
+
+
+def test_two_tabs_without_a_connection_lose_nothing(visitor: Page, photo_file: Path) -> None:
+    page, context = visitor, visitor.context
+    sign_up(page)
+    open_photo(page, photo_file)
+    expect(page.locator("#saved")).to_have_text("Saved")
+    other = context.new_page()
+    other.goto("/")
+    expect(other.locator("#photo-name")).to_have_text(photo_file.name)
+    context.route("**/api/**", lambda route: route.abort())
+    offline = "Offline: saved in this browser"
+    paint_line(page, from_left=0.4, to_left=0.6, down=0.3)
+    expect(page.locator("#saved")).to_have_text(offline)
+    paint_line(other, from_left=0.4, to_left=0.6, down=0.7)  # both tabs are in sight
+    expect(other.locator("#photo-message")).to_contain_text("changed in another tab")
+    expect(other.locator("#saved")).to_have_text(offline)
+    look_at(page, as_in=other)
+    assert is_red(page, down=0.7)
+    paint_line(page, from_left=0.4, to_left=0.6, down=0.5)
+    look_at(other, as_in=page)
+    page.close()
+    other.close()
+    context.unroute_all()
+    again = context.new_page()
+    again.goto("/")
+    expect(again.locator("#photo-covered")).to_contain_text("to repaint")
+    expect(again.locator("#saved")).to_have_text("Saved")
+    assert is_red(again, down=0.5)
+    assert is_red(again, down=0.7)
+    assert not is_red(again, down=0.3)
+    for _ in range(3):
+        again.locator("[data-command=undo]").click()
+    assert is_red(again, down=0.3), "undo leads to what the first tab has painted"
+    assert not is_red(again, down=0.7)
+    again.close()
+
+
 def test_a_link_opens_its_generation_and_one_undo_leads_to_what_was_open(
     visitor: Page, photo_file: Path, tmp_path: Path
 ) -> None:

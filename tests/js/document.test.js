@@ -162,11 +162,14 @@ test("the store calls its listeners with the document before and after", () => {
   assert.equal(store.view, view)
 })
 
-test("another device's entries come before this one's from its photo on", () => {
+test("another device's entries come before this one's from the photo on at which they part", () => {
   const frame = { kind: "frame", frame: { left: 1, top: 0, right: 0, bottom: 0 } }
   const theirs = { entries: [PHOTO, frame, INVERT], cursor: 2, step: "editing" }
   const mine = { entries: [PHOTO, INVERT, PHOTO, frame, INVERT], cursor: 4, step: "painting" }
-  assert.deepEqual(merged(theirs, mine), { entries: [PHOTO, frame, PHOTO, frame, INVERT], cursor: 4, step: "painting" })
+  const both = merged(theirs, mine)
+  assert.deepEqual(both, { entries: [PHOTO, frame, PHOTO, INVERT, PHOTO, frame, INVERT], cursor: 6, step: "painting" })
+  assert.equal(merged(theirs, both).entries, both.entries, "nothing is in the other alone")
+  assert.deepEqual(merged(theirs, { ...mine, cursor: 1 }).entries, [PHOTO, frame, ...mine.entries])
   assert.equal(merged(theirs, { entries: [], cursor: 0 }), theirs)
 })
 

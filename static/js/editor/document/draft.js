@@ -114,8 +114,12 @@ export class Draft {
     })
   }
 
-  /** Takes over what another device has changed meanwhile. */
+  /** Takes over what another tab or another device has changed meanwhile. */
   async #refresh() {
+    if (this.#kept === this.#store.document) {
+      const other = await this.#local.fromOtherTab().catch(() => null)
+      if (other) return this.#takeOver(readable(other.document)) // with all of this tab's, which was there before
+    }
     if (!this.#sync.isSaved || !(await isSignedIn())) return
     const server = await get(DRAFT_URL, { inBackground })
     if (!this.#sync.isSaved || server.revision <= this.#sync.revision) return
@@ -125,12 +129,27 @@ export class Draft {
     this.#keep({ isSynced: true })
   }
 
+  /** @param {Document} document of another tab, which the server has not */
+  #takeOver(document) {
+    this.#adopt(document)
+    this.#onAdopt(document)
+    this.#kept = document
+    this.#sync.change(document)
+  }
+
   /** @param {PlainDocument} theirs */
   #merge(theirs) {
-    this.#adopt(readDocument(merged(readable(theirs), this.#store.document)))
+    this.#join(theirs)
     this.#keep({ isSynced: false })
-    this.#onOtherDevice()
     return this.#store.document
+  }
+
+  /** @param {PlainDocument} theirs */
+  #join(theirs) {
+    const { document } = this.#store
+    const joined = merged(readable(theirs), document)
+    this.#adopt(readDocument(joined))
+    if (joined.entries !== document.entries) this.#onOtherDevice()
   }
 
   /** @param {Document} document */
@@ -150,8 +169,15 @@ export class Draft {
   async #write(isSynced) {
     const { document } = this.#store
     const basis = { revision: this.#sync.revision, isSynced }
-    if (await this.#local.save(document, basis, { isLeaving: this.#isLeaving })) this.#kept = document
-    if (document === this.#store.document) this.#notify()
+    /** @param {import("./local.js").Kept} other */
+    const join = (other) => {
+      this.#join(other.document)
+      this.#sync.change(this.#store.document)
+      return this.#store.document
+    }
+    const kept = await this.#local.save(document, basis, { isLeaving: this.#isLeaving, join })
+    if (kept) this.#kept = kept
+    if (kept === this.#store.document || document === this.#store.document) this.#notify()
   }
 
   /** @param {import("./sync.js").State} state */

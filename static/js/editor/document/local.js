@@ -1,5 +1,6 @@
 // The draft in this browser, in IndexedDB: the document, written with every change, and its images. Each account has a
-// database of its own, which is deleted when another account is signed in.
+// database of its own, which is deleted when another account is signed in. The tabs of an account share it: what another
+// tab has written, and the server has not yet, is joined with what this one writes.
 //
 // Where IndexedDB is missing or full, as in some private windows, every method does nothing and says so by its result.
 
@@ -7,12 +8,14 @@ const PREFIX = "dreamlayer-draft-of-"
 const STORES = ["head", "entries", "pictures"]
 
 /** @typedef {{revision: number, isSynced: boolean}} Basis */
+/** @typedef {import("./document.js").Document} Document */
 /** @typedef {{document: import("./document.js").PlainDocument} & Basis} Kept
  *  revision: of the server's draft that the document is based on; isSynced: the server has this document */
 
 export class LocalDraft {
   #database
   #writer = Math.random().toString(36)
+  #known = "" // which write this page has read or made last
   /** @type {import("./document.js").Entry[]} */
   #written = [] // the entries in the database, if this page wrote last
 
@@ -33,32 +36,47 @@ export class LocalDraft {
     const [, [head, entries]] = this.#begin("readonly")
     const [kept, list] = await Promise.all([result(head.get("head")), result(entries.getAll())])
     if (!kept) return null
-    const { writer, revision, isSynced, ...rest } = kept
-    return { document: { ...rest, entries: list }, revision, isSynced }
+    this.#known = kept.write
+    return keptOf(kept, list)
   }
 
+  /** What another tab has written since, and the server has not yet. @returns {Promise<Kept | null>} */
+  async fromOtherTab() {
+    const head = this.#database && (await result(this.#begin("readonly")[1][0].get("head")))
+    return head && this.#isOfOtherTab(head) ? this.load() : null
+  }
+
+  /** @param {{write: string, isSynced: boolean}} head */
+  #isOfOtherTab = ({ write, isSynced }) => write !== this.#known && !isSynced
+
   /** Writes the document; of the entries only those that changed, which are compared by identity. isLeaving: the page is
-   *  being closed, so all is written without waiting for an answer.
-   *  @param {import("./document.js").Document} document @param {Basis} basis @param {{isLeaving?: boolean}} [page]
-   *  @returns {Promise<boolean>} whether it is kept */
-  async save({ entries, ...rest }, { revision, isSynced }, { isLeaving = false } = {}) {
-    if (!this.#database) return false
+   *  being closed, so all is written without waiting for an answer. `join` gets what another tab has written, and returns
+   *  the document that replaces both.
+   *  @param {Document} document @param {Basis} basis @param {{isLeaving: boolean, join: (other: Kept) => Document}} how
+   *  @returns {Promise<Document | null>} the one that is kept; null where none is */
+  async save(document, { revision, isSynced }, { isLeaving, join }) {
+    if (!this.#database) return null
     try {
       const [transaction, [head, list]] = this.#begin("readwrite")
       const former = isLeaving ? null : await result(head.get("head"))
+      const isJoined = former && this.#isOfOtherTab(former)
+      const saved = isJoined ? join(keptOf(former, await result(list.getAll()))) : document
+      const { entries, ...rest } = saved
       const written = former?.writer === this.#writer ? this.#written : []
       let first = 0
       while (first < written.length && written[first] === entries[first]) first++
       if (first < written.length || !written.length) list.delete(IDBKeyRange.lowerBound(first))
       for (let index = first; index < entries.length; index++) list.put(entries[index], index)
-      head.put({ ...rest, writer: this.#writer, revision, isSynced }, "head")
+      const write = Math.random().toString(36)
+      head.put({ ...rest, writer: this.#writer, write, revision, isSynced: isSynced && !isJoined }, "head")
       if (isLeaving) transaction.commit()
       await done(transaction)
       this.#written = entries
-      return true
+      this.#known = write
+      return saved
     } catch {
       this.#written = []
-      return false
+      return null
     }
   }
 
@@ -95,6 +113,11 @@ export class LocalDraft {
     const transaction = /** @type {IDBDatabase} */ (this.#database).transaction(STORES, mode)
     return [transaction, STORES.map((name) => transaction.objectStore(name))]
   }
+}
+
+/** @param {any} head as it is stored @param {import("./document.js").Entry[]} entries @returns {Kept} */
+function keptOf({ writer, write, revision, isSynced, ...rest }, entries) {
+  return { document: { ...rest, entries }, revision, isSynced }
 }
 
 /** Deletes the drafts of all accounts but the one that is signed in. @param {string} account "" where nobody is */
