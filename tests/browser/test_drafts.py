@@ -361,6 +361,36 @@ def test_a_stroke_under_the_pointer_is_kept_by_a_reload(visitor: Page, photo_fil
     expect(page.locator("[data-command=undo]")).to_be_disabled()
 
 
+def test_a_polygon_that_was_begun_by_clicks_is_kept_by_a_reload(visitor: Page, photo_file: Path) -> None:
+    page = visitor
+    sign_up(page)
+    open_photo(page, photo_file)
+    page.keyboard.press("p")
+    box = photo_box(page)
+
+    def click(across: float, down: float) -> None:
+        page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+
+    for corner in ((0.3, 0.3), (0.7, 0.3)):
+        click(*corner)
+    page.reload()
+    expect(page.locator("[data-command=polygon]")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#photo-name")).to_have_text(photo_file.name)
+    expect(page.locator("[data-command=undo]")).to_be_disabled()
+    for corner in ((0.7, 0.7), (0.3, 0.7)):
+        click(*corner)
+    page.keyboard.press("Enter")
+    expect(page.locator("#photo-covered")).to_contain_text("to repaint")
+    assert all(is_red(page, *place) for place in ((0.5, 0.35), (0.65, 0.5), (0.35, 0.6)))
+    expect(page.locator("#saved")).to_have_text("Saved")
+    page.reload()
+    expect(page.locator("#photo-covered")).to_contain_text("to repaint")
+    click(0.1, 0.1)
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    expect(page.locator("#photo-covered")).to_have_text("nothing to repaint yet")
+
+
 def test_two_tabs_on_the_same_photo_lose_nothing(visitor: Page, photo_file: Path) -> None:
     page = visitor
     sign_up(page)

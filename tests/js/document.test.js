@@ -138,6 +138,14 @@ test("requests without an answer are kept in their order, each once, also where 
   assert.throws(() => documents.readDocument({ ...kept, requests: [{ key: 1 }] }), RangeError)
 })
 
+test("a polygon that is not finished is kept until another entry comes", () => {
+  const begun = { erases: false, points: [[1, 2], [3, 4]] }
+  const open = documents.withState(documents.push(documents.emptyDocument(), PHOTO), { begun })
+  assert.deepEqual(documents.readDocument(JSON.parse(JSON.stringify(open))).begun, begun)
+  assert.equal(documents.push(open, INVERT).begun, null)
+  for (const points of [[], [[1, "2"]]]) assert.throws(() => documents.readDocument({ ...open, begun: { points } }), RangeError)
+})
+
 test("what was left to the queue is kept until it is looked at, also where two devices' documents are joined", () => {
   const [one, other, third] = ["1", "2", "3"].map((generation) => ({ generation, photo: "a" }))
   const left = [one, other].reduce(documents.withLeft, documents.emptyDocument())

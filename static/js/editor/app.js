@@ -169,7 +169,7 @@ const describe = $("describe") && new Describe(
   { button: $("describe"), prompt: $("prompt"), message: $("described") },
   { current: () => photos.photo, mayChange: () => !job.isRunning },
 )
-const opening = new Opening({ store, photos, painting, job, filmstrip, settingsForm })
+const opening = new Opening({ store, photos, painting, job, filmstrip, settingsForm, resumeDrawing: () => toolbox.resume() })
 const notices = new Notices($("notices"))
 const queue = new Queue(
   { button: $("queue-button"), count: $("queue-count"), list: $("queue-list"), clear: $("queue-clear"), panel: $("queue") },

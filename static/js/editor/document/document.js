@@ -17,12 +17,13 @@ import { readStack } from "editor/document/stack"
 /** @typedef {{photo?: {id: string}, operation?: {image?: string}}} WithImage  an entry, as far as its image matters */
 /** @typedef {{generation: string, photo: string}} Left  photo: the id of its file */
 /** @typedef {{version: 1, entries: Entry[], cursor: number, settings: object, generation: string | null, image: number, alike: string[],
- *   step: "editing" | "painting" | "result", requests: readonly Request[], left: readonly Left[]}} Document
+ *   step: "editing" | "painting" | "result", requests: readonly Request[], left: readonly Left[], begun: Begun | null}} Document
  *  entries: all that can be undone and redone, oldest first; cursor: how many of them are in effect;
  *  settings: the form's values by the API's names; generation: the one that is painted or shown; image: which of its
  *  results is shown, from 0; alike: the generations whose results are shown beside them, oldest first; requests: those whose answers are not known, oldest first; painting without a generation sends the last;
- *  left: the generations that were left to the queue and are not looked at yet, oldest first */
+ *  left: the generations that were left to the queue and are not looked at yet, oldest first; begun: what is drawn by clicks and not finished */
 /** @typedef {import("job/request").Request} Request */
+/** @typedef {{erases: boolean, points: readonly (readonly number[])[]}} Begun  a polygon; points: its corners so far */
 /** @typedef {{entries: {kind: string}[], cursor: number, requests?: readonly Request[], left?: readonly Left[]}} PlainDocument  one as plain JSON that is not checked yet */
 /** @typedef {{photo: Photo | null, parent: string | null, frame: Frame, operations: readonly Operation[],
  *   stack?: Stack}} View */
@@ -36,13 +37,13 @@ export const NO_FRAME = Object.freeze({ left: 0, top: 0, right: 0, bottom: 0 })
 
 /** @returns {Document} */
 export function emptyDocument() {
-  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", requests: [], left: [] })
+  return freeze({ version: VERSION, entries: [], cursor: 0, settings: {}, generation: null, image: 0, alike: [], step: "editing", requests: [], left: [], begun: null })
 }
 
 /** A document from plain JSON. Raises RangeError where it is of another version or a value is missing or wrong.
  *  @param {any} json @returns {Document} */
 export function readDocument(json) {
-  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, requests = request ? [request] : [], left = [] } = renamed(json) // request: of earlier versions
+  const { version, entries, cursor, settings, generation, image = 0, alike = [], step, request = null, requests = request ? [request] : [], left = [], begun = null } = renamed(json) // request: of earlier versions
   check(version === VERSION, `version ${version} of a document`)
   check(Number.isInteger(cursor) && cursor >= 0 && cursor <= entries.length, `cursor ${cursor}`)
   check(STEPS.includes(step), `step ${step}`)
@@ -51,7 +52,8 @@ export function readDocument(json) {
   check(Array.isArray(alike) && alike.every((id) => typeof id === "string"), "generations that are alike")
   check(Array.isArray(requests) && requests.every(({ key, fields, files }) => typeof key === "string" && fields && files), "requests")
   check(Array.isArray(left) && left.every((one) => typeof one.generation === "string" && typeof one.photo === "string"), "generations that were left")
-  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, requests: [...requests], left: [...left] })
+  check(begun === null || (begun.points.length && begun.points.every((/** @type {number[]} */ point) => point.every(Number.isFinite))), "a polygon")
+  return freeze({ version, entries: entries.map(checked), cursor, settings: { ...settings }, generation, image, alike: [...alike], step, requests: [...requests], left: [...left], begun })
 }
 
 /** What is in effect: the newest photo, and the frame and the operations after it.
@@ -70,10 +72,10 @@ export function view({ entries, cursor }) {
   })
 }
 
-/** Adds an entry; those that were undone are dropped. @param {Document} document @param {Entry} entry @returns {Document} */
+/** Adds an entry; those that were undone are dropped, and a polygon that is not finished. @param {Document} document @param {Entry} entry @returns {Document} */
 export function push(document, entry) {
   const entries = [...document.entries.slice(0, document.cursor), checked(entry)]
-  return freeze({ ...document, entries, cursor: entries.length })
+  return freeze({ ...document, entries, cursor: entries.length, begun: null })
 }
 
 /** Replaces the last entry in effect, as one step of undo; entries that were undone are dropped.
@@ -81,7 +83,7 @@ export function push(document, entry) {
 export const replaceLast = (document, entry) => push({ ...document, cursor: document.cursor - 1 }, entry)
 
 /** The document with other settings or another state; what can be undone stays.
- *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "alike" | "step">>} changes
+ *  @param {Document} document @param {Partial<Pick<Document, "settings" | "generation" | "image" | "alike" | "step" | "begun">>} changes
  *  @returns {Document} */
 export const withState = (document, changes) => freeze({ ...document, ...changes })
 

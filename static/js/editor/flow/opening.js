@@ -20,8 +20,8 @@ export class Opening {
 
   /** @param {{store: import("editor/document/store").Store, photos: import("editor/flow/photos").Photos,
    *    painting: import("editor/flow/painting").Painting, job: import("job/job").Job,
-   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, settingsForm: import("editor/flow/painting").SettingsForm}} parts
-   *  of the editor */
+   *    filmstrip: import("editor/flow/filmstrip").Filmstrip, settingsForm: import("editor/flow/painting").SettingsForm, resumeDrawing: () => void}} parts
+   *  of the editor; resumeDrawing: goes on with what was drawn by clicks */
   constructor(parts) {
     this.#parts = parts
   }
@@ -70,7 +70,7 @@ export class Opening {
   /** Fills the form; sends the requests that were not answered, or follows or shows the generation that was painted or shown.
    *  @param {Document} document */
   async #resume({ settings, generation, step, requests }) {
-    const { store, photos, painting, job, filmstrip, settingsForm } = this.#parts
+    const { store, photos, painting, job, filmstrip, settingsForm, resumeDrawing } = this.#parts
     if (Object.keys(settings).length) await settingsForm.fill(settings)
     await this.#shown
     if (job.isRunning || !photos.photo) return
@@ -79,6 +79,7 @@ export class Opening {
     if (step === "painting" && !generation && last && await isComplete(last)) return painting.send(async () => last)
     if (!generation || step === "editing") {
       photos.edit()
+      resumeDrawing()
       return painting.sendAgain()
     }
     await filmstrip.load(generation).catch(() => {}) // it may be deleted

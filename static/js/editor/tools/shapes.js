@@ -113,16 +113,26 @@ export function lasso(tooling) {
 /** Ends with a click on its first corner, a second click on its last, or Enter.
  *  @param {import("./toolbox.js").Tooling} tooling @returns {import("editor/tools/toolbox").Tool} */
 export function polygon(tooling) {
-  const { mask, options, redraw, scale } = tooling
+  const { keep, mask, options, redraw, scale } = tooling
   /** @type {{corners: number[][], erases: boolean, at: number[]} | null} at: where the pointer is */
   let live = null
   /** @param {number[]} corner @param {number[]} point */
   const near = (corner, point) => distance(corner, point) * scale() <= TO_CLOSE
 
+  /** @param {number[][]} corners @param {boolean} erases */
+  function begin(corners, erases) {
+    live = { corners, erases, at: /** @type {number[]} */ (corners.at(-1)) }
+    mask.begin({ kind: "shape", erases, shape: "polygon", points: [...corners] })
+    redraw()
+  }
+
+  const kept = () => keep(live && { erases: live.erases, points: [...live.corners] })
+
   function close() {
     if (!live) return
     const { corners, erases } = live
     live = null
+    kept()
     end(tooling, corners.length >= 3 && shape({ erases, shape: "polygon", points: corners }))
   }
   /** @param {import("./toolbox.js").Point} point */
@@ -138,24 +148,30 @@ export function polygon(tooling) {
     down(point) {
       const corner = xy(point)
       if (!live) {
-        live = { corners: [corner], erases: erasing(options, point), at: corner }
-        mask.begin({ kind: "shape", erases: live.erases, shape: "polygon", points: [corner] })
-        return redraw()
+        begin([corner], erasing(options, point))
+        return kept()
       }
       const { corners } = live
       if (corners.length >= 3 && (near(corners[0], corner) || distance(/** @type {number[]} */ (corners.at(-1)), corner) * scale() <= 2)) return close()
       corners.push(corner)
       mask.extend([corner])
       redraw()
+      kept()
     },
     move: (points) => { hover(/** @type {import("./toolbox.js").Point} */ (points.at(-1))) },
     up() {},
     hover,
     finish: close,
     cancel() {
-      if (live) end(tooling)
+      if (!live) return
+      live = null
+      kept()
+      end(tooling)
+    },
+    forget() {
       live = null
     },
+    resume: ({ erases, points }) => begin(points.map((point) => [...point]), erases),
     get isDrawing() {
       return live !== null
     },

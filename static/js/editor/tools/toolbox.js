@@ -2,7 +2,7 @@
 //
 // To the pointer (input/pointer.js) the toolbox is one tool.
 
-import { canRedo, canUndo, push, redo, undo } from "editor/document/document"
+import { canRedo, canUndo, push, redo, undo, withState } from "editor/document/document"
 import { CLEAR, FILL_HOLES, INVERT } from "editor/document/operations"
 import { get } from "editor/document/images"
 import { displayable } from "editor/document/displayable"
@@ -45,6 +45,7 @@ import { stem } from "format"
  *  @property {() => void} [leave] the pointer is over the surface no more
  *  @property {() => void} [finish] ends what is drawn
  *  @property {() => void} [forget] the next use continues nothing
+ *  @property {(begun: import("editor/document/document").Begun) => void} [resume] goes on with what was drawn by clicks
  *  @property {() => import("editor/tools/guides").Guide[]} [guides] lines over the photo
  *  @property {(point: Point) => string} [cursorAt]
  *  @property {number} [ring] the diameter of what it paints
@@ -59,6 +60,7 @@ import { stem } from "format"
 
 /** What the tools are made with. @typedef {object} Tooling
  *  @property {(operation: Operation) => void} add adds an operation to the document
+ *  @property {(begun: import("editor/document/document").Begun | null) => void} keep keeps what is drawn by clicks until it is finished
  *  @property {() => Photo} photo
  *  @property {() => Promise<ImageBitmap>} photoBitmap
  *  @property {() => number} scale pixels of the screen for one of the photo
@@ -111,6 +113,7 @@ export class Toolbox {
     const tooling = /** @type {Tooling} */ ({
       surface, store, mask, view, options, url, planUrl, words, maxMargin, showMessage,
       add: (/** @type {Operation} */ operation) => store.update((/** @type {Document} */ document) => push(document, { kind: "mask", operation })),
+      keep: (/** @type {import("editor/document/document").Begun | null} */ begun) => store.update((/** @type {Document} */ document) => withState(document, { begun })),
       photo: () => /** @type {Photo} */ (store.view.photo),
       photoBitmap: () => this.#photoBitmap(),
       scale: () => view.viewport.scale,
@@ -163,6 +166,15 @@ export class Toolbox {
   /** Calls `listener()` when a tool, an option or what is drawn changes. @param {() => void} listener */
   subscribe(listener) {
     this.#listeners.add(listener)
+  }
+
+  /** Goes on with the polygon that was begun before the page was loaded. */
+  resume() {
+    const { begun } = this.store.document
+    if (!begun || !this.isEditing()) return
+    this.options.set({ tool: "polygon" })
+    this.tool.resume?.(begun)
+    this.refresh()
   }
 
   // As a tool of the pointer.
