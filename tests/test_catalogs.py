@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.management import call_command
-from django.utils.translation import to_locale
+from django.utils.translation import override, to_locale
+from rest_framework import exceptions
 
+from inpainting.api.errors import CODES
 from tests.support.catalogs import LOCALE, entries
 from tests.support.installation import ROOT
 
@@ -63,6 +65,17 @@ def test_the_compiled_catalog_is_that_of_its_source(catalog: Path) -> None:
         else:
             expected[key] = translations[0]
     assert texts == expected
+
+
+@pytest.mark.parametrize("code", [code for code, _ in settings.LANGUAGES if code != "en"])
+def test_errors_of_the_rest_framework_are_in_every_language(code: str) -> None:
+    kinds = (*CODES, exceptions.AuthenticationFailed, exceptions.NotFound, exceptions.PermissionDenied)
+    names = ("default_detail", "extra_detail_singular", "extra_detail_plural")
+    words = [getattr(kind, name) for kind in kinds for name in names if hasattr(kind, name)]
+    with override("en"):
+        english = {str(text) for text in words}
+    with override(code):
+        assert {str(text) for text in words} & english == set()
 
 
 @by_catalog

@@ -25,7 +25,7 @@ from accounts.hashers import HashingBusy
 from accounts.outages import is_outage
 from inpainting.accounting.limits import LimitReached
 from inpainting.core.errors import InvalidImage, InvalidRequest, ModelRequired, PaintingError
-from inpainting.core.sentences import restored, sentence
+from inpainting.core.sentences import mark, restored, sentence
 from inpainting.generations.history import GenerationRemoved
 from inpainting.media.files import ImageUnavailable, StorageAway
 from inpainting.models import Generation, Status
@@ -44,6 +44,8 @@ CODES = {
     exceptions.NotAcceptable: "not_acceptable",
     exceptions.Throttled: "rate_limited",
 }
+WAITING_TIMES = (mark("Expected available in {wait} second."), mark("Expected available in {wait} seconds."))
+"""Sentences of DRF's `Throttled` that its Japanese catalog lacks: they are in ours, which precede it."""
 STATUSES = {
     "draft_changed": 409,
     "stack_changed": 409,
