@@ -63,6 +63,27 @@ def test_another_photo_is_opened_while_one_is_painted(visitor: Page, photo_file:
     expect(page.locator("#progress")).to_be_hidden()
 
 
+def test_what_was_left_becomes_a_step_of_its_own_photo_and_not_of_the_one_that_is_open(
+    visitor: Page, photo_file: Path, tmp_path: Path
+) -> None:
+    page, name, undo = visitor, visitor.locator("#photo-name"), visitor.locator("[data-command=undo]")
+    sign_up(page)
+    open_photo(page, photo_file)
+    paint_line(page, from_left=0.4, to_left=0.6)
+    with page.expect_response("**/api/img2img"):
+        start(page)
+    with page.expect_response("**/api/stacks/"):
+        open_photo(page, written(white_square(64), tmp_path / "second.png"))
+    expect(page.locator("#queue-button")).to_have_text("1 done")
+    expect(page.locator("#saved")).to_have_text("Saved")
+    expect(page.locator("#photo-size")).to_contain_text("64 × 64")
+    expect(page.locator("#steps-button")).to_be_hidden()
+    undo.click()
+    expect(name).to_have_text(photo_file.name)
+    page.locator("#steps-button").click()
+    expect(page.locator("#steps-list > li")).to_have_count(1)
+
+
 def test_the_panel_shows_what_waits_runs_and_is_done(visitor: Page, photo_file: Path) -> None:
     page = visitor
     sockets: list[WebSocketRoute] = []

@@ -102,11 +102,16 @@ export const withoutLeft = (document, ids) => freeze({ ...document, left: docume
 /** The entry of the photo that is open; undefined without one. @param {Document} document @returns {PhotoEntry | undefined} */
 export const photoEntry = ({ entries, cursor }) => /** @type {PhotoEntry | undefined} */ (entries.slice(0, cursor).findLast(({ kind }) => kind === "photo"))
 
-/** The document with a stack at the photo that is open; nothing more to undo. @param {Document} document @param {Stack} stack */
-export function withStack(document, stack) {
-  const open = photoEntry(document)
-  return freeze({ ...document, entries: document.entries.map((entry) => (entry === open ? checked({ ...open, stack }) : entry)) })
-}
+/** An entry of a photo, which may have got another stack meanwhile; undefined where it is gone.
+ *  @param {Document} document @param {PhotoEntry} photo @returns {PhotoEntry | undefined} */
+export const latest = ({ entries }, photo) => /** @type {PhotoEntry | undefined} */ (entries.find((entry) => entry === photo) ?? entries.findLast(
+  (entry) => entry.kind === "photo" && entry.photo.id === photo.photo.id && entry.parent === photo.parent && entry.image === photo.image,
+))
+
+/** The document with a stack at the entry of a photo; nothing more to undo.
+ *  @param {Document} document @param {Stack} stack @param {PhotoEntry} photo */
+export const withStack = (document, stack, photo) =>
+  freeze({ ...document, entries: document.entries.map((entry) => (entry === photo ? checked({ ...photo, stack }) : entry)) })
 
 /** Which result of a generation was painted on last, from 0; null where none was. @param {Document} document @param {string | null} id */
 export function keptImage({ entries }, id) {

@@ -2,7 +2,7 @@
 // stack on the server and opens what its steps show together.
 
 import { call, fetchFile, get, post } from "api"
-import { photoEntry, withStack } from "editor/document/document"
+import { latest, photoEntry, withStack } from "editor/document/document"
 import { equal, generationsIn, plain, restored, seenBeneath, stackOf, toggled, withResult } from "editor/document/stack"
 import { StepList } from "editor/flow/step_list"
 import { isEmpty } from "editor/tools/frame_geometry"
@@ -10,6 +10,7 @@ import { isEmpty } from "editor/tools/frame_geometry"
 const STACKS = "/api/stacks/"
 const JSON_BODY = { "Content-Type": "application/json" }
 
+/** @typedef {import("editor/document/document").PhotoEntry} PhotoEntry */
 /** @typedef {import("../document/stack.js").ServedStack} ServedStack */
 /** @typedef {import("../document/stack.js").Stack} Stack */
 /** @typedef {import("../document/stack.js").Step} Step */
@@ -20,6 +21,8 @@ export class StepEdits {
   #list
   /** @type {Promise<unknown>} */
   #last = Promise.resolve() // change on the server: the next waits for it
+  /** @type {Promise<unknown>} */
+  #joining = Promise.resolve() // of generations that were left: each finds the stack of the former
 
   /** @param {import("editor/flow/steps").Elements} elements @param {import("editor/flow/steps").Parts} parts */
   constructor(elements, parts) {
@@ -58,14 +61,22 @@ export class StepEdits {
     await this.#change(stack.id, ({ steps }) => withResult(steps, step, stack.replaces))
   }
 
-  /** A generation that still waits becomes a step of what is open, which goes on showing what it shows. @param {string} generation */
-  async join(generation) {
-    const { store } = this.#parts
-    if (!store.view.parent && !store.view.stack) return this.#attach(await this.#store(generation), { seen: [] })
-    await this.#stored()
-    const { id, seen, replaces } = /** @type {Stack} */ (store.view.stack)
-    const step = plain({ generation, image: 0, hidden: false, painted_back: null, made_on: [...seen] })
-    this.#attach(await this.#save(id, ({ steps }) => withResult(steps, step, replaces)), { ...store.view.stack, seen })
+  /** A generation that still waits becomes a step of a photo, which may be open no more and goes on showing what it shows.
+   *  @param {string} generation @param {PhotoEntry} photo */
+  join(generation, photo) {
+    const joined = this.#joining.catch(() => {}).then(() => this.#join(generation, latest(this.#parts.store.document, photo)))
+    this.#joining = joined
+    return joined
+  }
+
+  /** @param {string} generation @param {PhotoEntry | undefined} photo undefined: it is gone */
+  async #join(generation, photo) {
+    if (!photo) return
+    const { parent, image, stack } = photo
+    if (!parent && !stack) return this.#attach(photo, await this.#store(generation), { seen: [] })
+    const own = stackOf(stack ? await this.restore(stack) : await this.#store(/** @type {string} */ (parent), image), stack)
+    const step = plain({ generation, image: 0, hidden: false, painted_back: null, made_on: [...own.seen] })
+    this.#attach(photo, await this.#save(own.id, ({ steps }) => withResult(steps, step, own.replaces)), own)
   }
 
   /** Results of the queue have arrived: they are opened where nothing is painted, else the panel offers them. */
@@ -155,8 +166,9 @@ export class StepEdits {
     if (photos.state === "done") await photos.useResult()
     const { parent, stack } = store.view
     if (stack) return this.restore(stack)
-    const served = await this.#store(/** @type {string} */ (parent), photoEntry(store.document)?.image)
-    this.#attach(served)
+    const photo = /** @type {PhotoEntry} */ (photoEntry(store.document))
+    const served = await this.#store(/** @type {string} */ (parent), photo.image)
+    this.#attach(photo, served)
     return served
   }
 
@@ -165,10 +177,10 @@ export class StepEdits {
     return post(STACKS, JSON.stringify({ generation, image }), JSON_BODY)
   }
 
-  /** The photo that is open shows this stack. @param {ServedStack} served @param {Partial<Stack>} [what] is done with it */
-  #attach(served, what) {
+  /** A photo shows this stack. @param {PhotoEntry} photo @param {ServedStack} served @param {Partial<Stack>} [what] is done with it */
+  #attach(photo, served, what) {
     const { id, steps } = stackOf(served)
-    this.#parts.store.update((document) => withStack(document, stackOf(served, { ...what, id, steps })))
+    this.#parts.store.update((document) => withStack(document, stackOf(served, { ...what, id, steps }), photo))
   }
 
   /** Changes the steps on the server and opens what they show. @param {string} id @param {(stack: ServedStack) => readonly Step[]} change */

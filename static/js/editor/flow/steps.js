@@ -1,6 +1,7 @@
 // The steps of the photo: the button of their panel, and the bar while one of them is painted back or run again. What is done
 // with them is loaded when it is first needed (step_edits.js).
 
+import { photoEntry } from "editor/document/document"
 import { reportErrors } from "editor/form/messages"
 import { gettext } from "text"
 
@@ -51,9 +52,11 @@ export class Steps {
     return this.#do((edits) => edits.keep())
   }
 
-  /** A generation was left to the queue: it becomes a step once it is painted. @param {string} generation */
+  /** A generation was left to the queue: it becomes a step of the photo that is open now, once it is painted.
+   *  @param {string} generation */
   left(generation) {
-    return this.#do((edits) => edits.join(generation))
+    const photo = /** @type {import("editor/document/document").PhotoEntry} */ (photoEntry(this.#parts.store.document))
+    return this.#do((edits) => edits.join(generation, photo))
   }
 
   /** A generation has ended that was left. */
