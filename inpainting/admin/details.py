@@ -13,7 +13,7 @@ from django.utils.translation import gettext
 from accounts.models import AuditEntry
 from inpainting.core.adapter_uses import IMAGE_LABELS
 from inpainting.engines import registry
-from inpainting.generations.description import measurements, metadata
+from inpainting.generations.description import measurements, message_of, metadata
 from inpainting.generations.setting_rows import LABELS, LABELS_BY_PUBLIC_NAME, setting_rows
 from inpainting.media.previews import preview_of, thumbnail_of
 from inpainting.models import Generation, InferenceModel
@@ -98,7 +98,8 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
     labels = dict(InferenceModel.objects.values_list("slug", "label"))
     results = [measurements(image) for image in generation.images.all()]
     rows = [
-        (gettext("Engine"), f"{translated(registry.label(generation.engine))}. {generation.engine_reason}".strip(" .")),
+        (gettext("Engine"), translated(registry.label(generation.engine))),
+        (gettext("Why this engine"), message_of(generation, generation.engine_reason)),
         (translated(LABELS["model"]), labels.get(recipe.get("model", ""), recipe.get("model"))),
         ("ControlNets", ", ".join(f"{use['slug']} {use['strength']:g}" for use in recipe.get("controls", ()))),
         ("IP-Adapters", ", ".join(f"{use['slug']} {use['scale']:g}" for use in recipe.get("ip_adapters", ()))),
@@ -118,11 +119,11 @@ def recipe_rows(generation: Generation) -> list[tuple[str, Any]]:
         (gettext("Service"), recipe["service"]),
         (gettext("Fields without effect"), ", ".join(recipe["ignored_fields"])),
         (gettext("Seconds"), None if generation.seconds is None else f"{generation.seconds:.1f}"),
-        ("Attempts", generation.attempts),
+        (gettext("Attempts"), generation.attempts),
         (gettext("Seam score"), ", ".join(f"{result['seam_score']:.2f}" for result in results)),
         (gettext("Pixels changed outside the mask"), ", ".join(str(r["outside_mask_changed_pixels"]) for r in results)),
         (gettext("File of the source"), generation.source.name),
-        ("Id", generation.pk),
+        (gettext("Id"), generation.pk),
     ]
     return [(label, value) for label, value in rows if value not in (None, "")]
 

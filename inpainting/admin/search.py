@@ -36,15 +36,21 @@ class Filters(forms.Form):
     )
     verdict = forms.ChoiceField(
         required=False,
+        label=gettext_lazy("Verdict"),
         choices=[
             *ANY,
             (UNREVIEWED, gettext_lazy("not reviewed")),
             *((choice.value, choice.label) for choice in Verdict if choice.value),
         ],
     )
-    status = forms.ChoiceField(required=False, choices=[*ANY, *Status.choices])
-    engine = forms.ChoiceField(required=False)
-    service = forms.CharField(required=False, max_length=20, help_text=gettext_lazy("native, or the name of a service"))
+    status = forms.ChoiceField(required=False, label=gettext_lazy("State"), choices=[*ANY, *Status.choices])
+    engine = forms.ChoiceField(required=False, label=gettext_lazy("Engine"))
+    service = forms.CharField(
+        required=False,
+        max_length=20,
+        label=gettext_lazy("Service"),
+        help_text=gettext_lazy("native, or the name of a service"),
+    )
     user = forms.IntegerField(required=False, min_value=1, widget=forms.HiddenInput)
     after = forms.DateField(
         required=False, label=pgettext_lazy("the first day", "From"), widget=forms.DateInput(attrs={"type": "date"})
@@ -57,7 +63,7 @@ class Filters(forms.Form):
     def __init__(self, data: Any) -> None:
         super().__init__(data)
         engines = [(name, translated(engine.declaration.label)) for name, engine in registry.engines().items()]
-        self.fields["engine"].choices = [*ANY, *engines, (UPSCALE.name, UPSCALE.label)]  # type: ignore[attr-defined]
+        self.fields["engine"].choices = [*ANY, *engines, (UPSCALE.name, translated(UPSCALE.label))]  # type: ignore[attr-defined]
 
     @property
     def newest_searched(self) -> str:

@@ -15,6 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.translation import override
 
 from accounts.audit import Action
 from accounts.models import ApiKey, AuditEntry, User
@@ -22,6 +23,7 @@ from accounts.recorded_admin import NOT_RECORDED
 from inpainting.admin import generations as review
 from inpainting.admin.dashboard import percentile
 from inpainting.engines import registry
+from inpainting.generations.description import message_of
 from inpainting.generations.review import give_verdict
 from inpainting.models import Analysis, Generation, InferenceModel, ModelState, Status, UserLimits, Verdict
 from tests.conftest import png
@@ -76,6 +78,21 @@ def test_source_mask_and_result_are_shown_with_the_settings_as_rows(
     Path(generation.mask.file.path).unlink()
     gone = client.get(f"{LIST}{generation.pk}/picture/mask/", headers={"accept-language": "de"})
     assert (gone.status_code, gone.text) == (410, "Die Datei dieses Bilds ist nicht mehr da.")
+
+
+def test_the_review_is_in_the_language_of_the_page(
+    client: Client, administrator: User, alice: User, generate: Generate
+) -> None:
+    generation = generate(alice)
+    german = {"accept-language": "de"}
+    names = [str(field.label) for field in client.get(LIST, headers=german).context["filters"].visible_fields()]
+    assert not {"Verdict", "Status", "State", "Service"} & set(names)
+    page = client.get(page_of(generation), headers=german)
+    rows = [str(value) for _, value in page.context["recipe"]]
+    assert generation.engine_reason
+    assert generation.engine_reason not in rows
+    with override("de"):
+        assert message_of(generation, generation.engine_reason) in rows
 
 
 def test_a_verdict_is_saved_and_the_next_generation_of_the_filtered_list_follows(
