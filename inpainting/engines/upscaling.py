@@ -17,7 +17,7 @@ from inpainting.catalog.specs import ModelSpec
 from inpainting.core.geometry import Size, WindowRule
 from inpainting.core.image import CanonicalImage
 from inpainting.core.request import PaintSettings
-from inpainting.core.sentences import Sentence, sentence
+from inpainting.core.sentences import Sentence, mark, sentence
 from inpainting.core.setting import UPSCALE as NAME
 from inpainting.core.settings_table import SETTINGS, find_setting, settings_ignored_by
 from inpainting.engines.base import (
@@ -109,7 +109,7 @@ def count_tiles(name: str, model: ModelSpec | None, image: Size) -> int | None:
 
 UPSCALE = EngineDeclaration(
     name=NAME,
-    label="Upscale",
+    label=mark("Enlarge"),
     queue=Queue.CPU,
     ignored_settings=(settings_ignored_by(NAME) - {"model"}) | ALSO_IGNORED,
     needs_surroundings=False,

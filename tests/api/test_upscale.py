@@ -251,7 +251,7 @@ def test_history_and_the_page_of_the_generation_say_what_was_done(
     assert "Enlarged from" in page
     assert "Mask: white" not in page
     assert "Seam score" not in page
-    assert "Upscale" in client.get("/history/").content.decode()
+    assert "Enlarge, " in client.get("/history/").content.decode()
 
 
 @pytest.mark.parametrize("required", [False, True])

@@ -365,7 +365,7 @@ def test_its_pages_say_what_was_done(alices_program: Client, alice: User, client
     assert "Mask: white" not in page
     assert ">a face<" in page
     assert ">Upscaler<" in page
-    assert "Upscale, lanczos, tiny" in client.get("/history/").content.decode()
+    assert "Enlarge, lanczos, tiny" in client.get("/history/").content.decode()
     mask = np.zeros(PHOTO.shape[:2], np.uint8)
     mask[20:50, 30:61] = 255
     part = enlarge(alices_program, **DETAIL, mask=upload(png(mask)), mask_polarity="white_repaints")["id"]
