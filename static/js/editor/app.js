@@ -1,6 +1,6 @@
 // The editor page: creates its parts, connects them to each other and to the elements of the page. Rules are in the parts.
 
-import { byId } from "dom"
+import { byId, element } from "dom"
 import { fetchFile } from "api"
 import { dropzone, guardPage } from "dropzone"
 import { openFromAddress } from "editor/flow/address"
@@ -313,7 +313,10 @@ function refresh() {
     $("photo-name").textContent = $("photo-name").title = name
     const framed = sizeOf(photos.photo, store.view.frame)
     const size = isEmpty(store.view.frame) ? `${width} × ${height}` : `${width} × ${height} → ${framed.width} × ${framed.height}`
-    $("photo-size").textContent = [size, ...photos.notes].join(" · ")
+    $("photo-size").replaceChildren(
+      element("span", { className: "size", textContent: photos.notes.length ? `${size} · ` : size }),
+      element("span", { textContent: photos.notes.join(" · ") }),
+    )
     const covered = mask.coverage()
     const isWhole = !covered && settingsForm.edits
     const isFramed = !isEmpty(store.view.frame)

@@ -25,7 +25,7 @@ export const TASKS = Object.freeze({
     button: gettext("Extend"),
     placeholder: gettext("What should the new part show? (may stay empty)"),
     mark: gettext("Drag an edge outward, or choose a size under Options."),
-    markByTouch: gettext("Drag an edge outward, or choose a size under Options."),
+    markByTouch: gettext("Drag an edge outward."),
   },
   enlarge: { button: gettext("Enlarge"), placeholder: gettext("What does the photo show? (may stay empty)"), mark: "", markByTouch: "" },
 })
