@@ -153,7 +153,7 @@ def test_the_mask_of_one_photo_is_painted_in_the_editor_and_all_that_was_entered
     prompt = page.locator("#batch-prompt")  # hidden without a model that reads it
     prompt.evaluate("field => { field.value = 'a lawn' }")
     items = page.locator("#batch-photos li")
-    press(page, "Paint the mask of photo 1.png")
+    press(page, "Paint its mask: photo 1.png")
     use = page.get_by_role("button", name="Use this mask for this photo")
     expect(page.locator("#photo-name")).to_have_text("photo 1.png")
     expect(page.locator("#generate")).to_be_hidden()
@@ -173,7 +173,7 @@ def test_the_mask_of_one_photo_is_painted_in_the_editor_and_all_that_was_entered
     expect(page.get_by_label("One for each photo")).to_be_checked()
     expect(page.locator("#batch-polarity")).to_have_value("white_repaints")
     expect(prompt).to_have_value("a lawn")
-    press(page, "Edit the mask of photo 0.png")
+    press(page, "Edit its mask: photo 0.png")
     expect(use).to_be_visible()
     assert is_red(page), "the mask of the file is there"
     assert not is_red(page, 0.1, 0.1)
@@ -207,7 +207,7 @@ def test_the_prompt_survives_when_the_mask_of_all_is_painted_and_a_photo_may_hav
     page.wait_for_url("**/batches/")
     expect(page.locator("#batch-prompt")).to_have_value("a lawn")
     expect(page.get_by_label("One for all photos")).to_be_checked()
-    press(page, "Edit the mask of photo 2.png")
+    press(page, "Edit its mask: photo 2.png")
     use = page.get_by_role("button", name="Use this mask for this photo")
     expect(use).to_be_visible()
     assert is_red(page), "the mask of all"

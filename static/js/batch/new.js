@@ -175,7 +175,7 @@ function item({ file, canvas, painted }, index, mask, isNeeded) {
   const about = painted || isNeeded ? [element("span", { className: mask ? "help" : "error", dir: "auto", textContent: words })] : []
   if (isEnlarging()) return element("li", {}, canvas, name, remove)
   const edit = element("button", { type: "button", className: "link", textContent: mask ? gettext("Edit its mask") : gettext("Paint its mask") })
-  edit.setAttribute("aria-label", mask ? gettext("Edit the mask of {name}", { name: file.name }) : gettext("Paint the mask of {name}", { name: file.name }))
+  edit.setAttribute("aria-label", `${edit.textContent}: ${file.name}`) // begins with the words that are seen
   edit.addEventListener("click", () => paintMask(index))
   return element("li", {}, canvas, name, ...about, edit, remove)
 }
