@@ -160,7 +160,7 @@ def own_browser(browser: Browser, chromium: str, folder: Path) -> Iterator[tuple
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         written_by_it = folder / "DevToolsActivePort"
-        Installation.wait_until(lambda: written_by_it.exists() and bool(written_by_it.read_text()))  # at first it is empty
+        Installation.wait_until(lambda: written_by_it.exists() and written_by_it.read_text())  # at first it is empty
         port = written_by_it.read_text().splitlines()[0]
         connected = browser.browser_type.connect_over_cdp(f"http://127.0.0.1:{port}")
         yield connected.contexts[0].pages[0], process.pid
