@@ -13,6 +13,7 @@ from inpainting.core.errors import InvalidImage
 from inpainting.core.geometry import Placement, Size
 from inpainting.core.image import CanonicalImage, Mask
 from inpainting.core.masks import scale_mask
+from inpainting.core.resizing import resize
 from inpainting.core.stack import Layer, check_laid, lay, touches
 from inpainting.engines.plan import with_shadow
 from inpainting.generations.stacks import PhotoStack, PhotoStep, beginning, seen_keys
@@ -23,7 +24,7 @@ from inpainting.models.images import StoredImage
 def stored_image(stack: PhotoStack) -> StoredImage | None:
     """The stored image that the stack shows as it is: a result, or the photo. None where it has to be flattened."""
     start, above = beginning(stack.steps)
-    return None if above else start
+    return None if above or canvas_of(stack, start) else start
 
 
 def flatten(stack: PhotoStack) -> CanonicalImage:
@@ -36,10 +37,25 @@ def flatten(stack: PhotoStack) -> CanonicalImage:
     """
     start, above = beginning(stack.steps)
     check_laid(step.generation.result_size for step in above)
-    shown = start.read()
+    canvas = canvas_of(stack, start)
+    shown = start.read() if canvas is None else photo_on(start.read(), canvas)
     for step in above:
         shown = lay(shown, layer_of(step))
     return shown
+
+
+def canvas_of(stack: PhotoStack, start: StoredImage) -> Placement | None:
+    """Where the photo lies on what is stored in its place, the canvas of an outpainting; None where it is stored."""
+    generation = stack.steps[0].generation
+    if start != generation.source or not generation.placement:
+        return None
+    return Placement.from_dict(generation.placement, Size(start.width, start.height))
+
+
+def photo_on(canvas: CanonicalImage, placement: Placement) -> CanonicalImage:
+    """The photo of an outpainting as it was sent: bit for bit, but where it was scaled to lie on the canvas."""
+    photo = canvas.cropped(placement.box)
+    return resize(photo, placement.source) if placement.is_scaled else photo
 
 
 def layer_of(step: PhotoStep) -> Layer:

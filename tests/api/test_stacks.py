@@ -215,6 +215,24 @@ def test_a_step_that_changes_the_size_is_hidden_with_all_after_it(alices_program
     assert np.array_equal(shown.pixels[:, 97:], border)
 
 
+def test_the_photo_itself_is_seen_where_its_extension_is_hidden(alices_program: Client, photo_png: bytes) -> None:
+    wide = edit(alices_program, photo_png, np.zeros_like(LEFT), outpaint_right="32", engine="quick-fill")
+    stack = store(alices_program, wide)
+    hidden = changed(alices_program, stack, step_0={"hidden": True})
+    assert hidden["image"]["is_flattened"]
+    assert np.array_equal(decoded(image_of(alices_program, hidden)).pixels, decoded(photo_png).pixels)
+    shown = changed(alices_program, hidden, step_0={"hidden": False})
+    assert image_of(alices_program, shown) == result_of(alices_program, wide)
+
+
+def test_a_photo_that_was_scaled_for_its_canvas_is_seen_in_its_size_again(
+    alices_program: Client, photo_png: bytes
+) -> None:
+    wide = edit(alices_program, photo_png, np.zeros_like(LEFT), outpaint_size="48x32", engine="quick-fill")
+    hidden = changed(alices_program, store(alices_program, wide), step_0={"hidden": True})
+    assert decoded(image_of(alices_program, hidden)).size == decoded(photo_png).size
+
+
 def test_a_change_is_refused_with_a_clear_error(alices_program: Client, bobs_program: Client, photo_png: bytes) -> None:
     (first,) = chain(alices_program, photo_png, LEFT)
     stack = store(alices_program, first)
