@@ -20,6 +20,9 @@ export const LOCALE = language === "en" ? "en-GB" : `${language}-u-nu-latn`
 /** The arrow keys to what comes before and after, in the direction of the page's text. */
 export const [KEY_BEFORE, KEY_AFTER] = globalThis.document?.documentElement?.dir === "rtl" ? ["ArrowRight", "ArrowLeft"] : ["ArrowLeft", "ArrowRight"]
 
+/** A text that is read from left to right, such as a size, in a sentence of either direction. @param {string} text */
+export const isolated = (text) => (globalThis.document?.documentElement?.dir === "rtl" ? `\u2066${text}\u2069` : text)
+
 /** `text` is a literal, which makemessages finds. @param {string} text @param {Values} [values] */
 export const gettext = (text, values) => fill(catalog?.gettext(text) ?? text, values)
 

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, StorageState, expect
 
 from tests.browser.conftest import empty_draft, watched_page
 from tests.browser.devices import Device, drag, place_on
-from tests.browser.editor_page import Pixels, downloaded, is_red, open_photo, stored_mask
+from tests.browser.editor_page import SIDE, Pixels, downloaded, is_red, open_photo, stored_mask
 from tests.browser.overflow import overflow
 from tests.browser.painting import paint
 from tests.browser.routes import opens, paths
@@ -157,3 +157,25 @@ def test_in_arabic_the_editor_paints_where_the_pointer_is_and_compares_from_the_
         )
         left, _ = place_on(page, "#in-place", (0, 0))
         assert abs(left + cut - x) < 2, "the result is at the right of it"
+
+
+def test_in_arabic_the_photo_is_compared_where_it_lies_in_its_extension(
+    browser: Browser, site: Installation, signed_up: StorageState, photo_file: Path
+) -> None:
+    for page in translated_page(browser, site, signed_up, ARABIC, DESKTOP):
+        empty_draft(page)
+        page.goto("/")
+        open_photo(page, photo_file)
+        page.locator("#tasks label:has([value=extend])").click()
+        page.locator("#more-options-button").click()
+        page.locator("[data-side=right]").fill("64")
+        page.locator("[data-side=right]").press("Enter")
+        expect(page.locator("#generate-hint")).to_contain_text(f"\u2066{SIDE + 64} × {SIDE}\u2069")
+        page.keyboard.press("Escape")
+        page.locator("#generate").click()
+        expect(page.locator("#figure-outside")).to_have_text("0")
+        before, after = (page.locator(f"#result-{image}").bounding_box() for image in ("source", "image"))
+        assert before
+        assert after
+        assert before["x"] == pytest.approx(after["x"], abs=1)
+        assert before["width"] == pytest.approx(after["width"] * SIDE / (SIDE + 64), abs=1)

@@ -36,8 +36,8 @@ def shown_texts(page: Any, request: Any) -> Iterator[tuple[str, Any]]:
     in_form = {*page.get_readonly_fields(request), *flatten_fieldsets(page.get_fieldsets(request))}
     in_list = set()
     if isinstance(page, admin.ModelAdmin):
-        filters = [name if isinstance(name, str) else name[0] for name in page.get_list_filter(request)]
-        in_list = {*page.get_list_display(request), *filters}
+        filters: Any = page.get_list_filter(request)
+        in_list = {*page.get_list_display(request), *(one if isinstance(one, str) else one[0] for one in filters)}
     for field in page.opts.get_fields():
         if isinstance(field, Field) and field.name in in_form | in_list:
             yield field.name, field.verbose_name

@@ -2,7 +2,7 @@
 
 import { Plan } from "editor/form/plan"
 import { roughly } from "format"
-import { gettext } from "text"
+import { gettext, isolated } from "text"
 
 /** @typedef {import("editor/tools/geometry").Size} Size */
 
@@ -32,7 +32,7 @@ export class Scale {
   /** The size of a photo once it is enlarged, in words. @param {Size} photo */
   inWords(photo) {
     const { width, height } = this.#sizeOf(photo)
-    return `${width} × ${height}`
+    return isolated(`${width} × ${height}`)
   }
 
   /** Why a photo cannot be enlarged as chosen; empty where it can. @param {Size} photo */

@@ -1,7 +1,7 @@
 // The outpainting frame: margins around the photo in its pixels, all >= 0, as in the document; `most`: the largest that the
 // API accepts. Pure: no DOM.
 
-import { gettext } from "text"
+import { gettext, isolated } from "text"
 
 /** @typedef {import("editor/document/document").Frame} Frame */
 /** @typedef {import("editor/tools/geometry").Size} Size */
@@ -46,7 +46,7 @@ export const isEmpty = (frame) => SIDES.every((side) => !frame[side])
 export function inWords(photo, frame) {
   const added = SIDES.filter((side) => frame[side]).map((side) => addedInWords(side, frame[side])).join(", ")
   const { width, height } = sizeOf(photo, frame)
-  return `${added}: ${width} × ${height}`
+  return `${added}: ${isolated(`${width} × ${height}`)}`
 }
 
 /** @param {keyof Frame} side @param {number} pixels */
