@@ -104,13 +104,14 @@ test("a document of a development version, which called its images pictures, has
   const file = { kind: "mask", operation: { kind: "file", picture: other, name: "picture", repaints: "dark" } }
   const settings = { prompt: "picture", control_image: { picture: third, name: "pose.png" } }
   const request = { key: "k", fields: { prompt: "picture" }, files: { image: { picture: id, name: "a.png" } } }
-  const read = documents.readDocument({ ...documents.emptyDocument(), entries: [PHOTO, found, file], cursor: 3, settings, request })
+  const { requests, ...earlier } = documents.emptyDocument()
+  const read = documents.readDocument({ ...earlier, entries: [PHOTO, found, file], cursor: 3, settings, request })
   assert.deepEqual(documents.view(read).operations, [
     { kind: "image", erases: true, image: id, box: [0, 0, 2, 3] },
     { kind: "file", image: other, name: "picture", repaints: "dark" },
   ])
   assert.deepEqual(read.settings, { prompt: "picture", control_image: { image: third, name: "pose.png" } })
-  assert.deepEqual(read.request, { ...request, files: { image: { image: id, name: "a.png" } } })
+  assert.deepEqual([...requests, ...read.requests], [{ ...request, files: { image: { image: id, name: "a.png" } } }])
   assert.deepEqual([...documents.imageIds(read)].sort(), [id, other, third])
 })
 
