@@ -81,7 +81,8 @@ def measure(segmenter: Segmenter, options: argparse.Namespace) -> None:
     print("| object | " + " | ".join(headings) + " |\n|" + "---|" * (len(headings) + 1))
     rows, slowest = [], [0.0, 0.0]
     for name, photo, truth in photos_with_masks(options.photos):
-        figures, points = by_clicks(segmenter, photo, truth, options.clicks, keeps=options.editor)
+        found, points = by_clicks(segmenter, photo, truth, options.clicks, keeps=options.editor)
+        figures = [overlap(mask, truth) for mask in found]
         box = bounds(truth) or Box.whole(photo.size)
         reads_box = Hint.BOX in segmenter.reads
         figures.append(overlap(segmenter.segment(photo, Selection(box=box)), truth) if reads_box else float("nan"))
@@ -201,12 +202,12 @@ def photos_with_masks(folder: Path | None) -> Iterator[tuple[str, CanonicalImage
 
 def by_clicks(
     segmenter: Segmenter, photo: CanonicalImage, truth: Mask, clicks: int, *, keeps: bool
-) -> tuple[list[float], tuple[Point, ...]]:
-    """Intersection over union after each click, and the clicks.
+) -> tuple[list[Mask], tuple[Point, ...]]:
+    """What is selected after each click, and the clicks.
 
     keeps: a click on the object removes nothing of what was found before, and one beside it adds nothing.
     """
-    figures: list[float] = []
+    masks: list[Mask] = []
     points: tuple[Point, ...] = ()
     found = np.zeros_like(truth)
     for _ in range(clicks):
@@ -217,8 +218,8 @@ def by_clicks(
         before, found = found, segmenter.segment(photo, Selection(points))
         if keeps and len(points) > 1:
             found = found | before if is_object else found & before
-        figures.append(overlap(found, truth))
-    return figures, points
+        masks.append(found)
+    return masks, points
 
 
 def deepest(mask: Mask) -> tuple[float, tuple[float, float]]:
