@@ -43,9 +43,10 @@ def shares(found: Mask, truth: Mask, mask: Mask) -> tuple[float, float]:
         (gravel, 0.6, SUNLIGHT),
         (gravel, -0.9, (0.4, 0.42, 0.45)),
         (lambda: ground("grass", (0.6, 0.85, 0.45)), 0.1, (0.6, 0.62, 0.65)),
+        (lambda: ground("grass", (0.6, 0.85, 0.45)), 0.6, (0.6, 0.62, 0.5)),
         (lambda: np.full((360, 480, 3), (200, 190, 180), np.uint8), 0.6, (0.8, 0.8, 0.8)),
     ],
-    ids=["gravel", "gravel, to the right", "grass", "plain table"],
+    ids=["gravel", "gravel, to the right", "grass", "grass without its highlights", "plain table"],
 )
 def test_a_cast_shadow_is_found(
     make_ground: Callable[[], Bytes], aside: float, ratio: tuple[float, float, float]
@@ -76,7 +77,11 @@ def test_what_is_found_scales_with_the_photo() -> None:
     assert shares(found(large, large_mask), large_shadow, large_mask)[0] > 0.9
 
 
-@pytest.mark.parametrize("ratio", [(0.75, 0.5, 0.45), (0.5, 0.62, 0.5), (0.1, 0.1, 0.1)], ids=["red", "green", "black"])
+@pytest.mark.parametrize(
+    "ratio",
+    [(0.75, 0.5, 0.45), (0.5, 0.62, 0.5), (0.6, 0.62, 0.5), (0.1, 0.1, 0.1)],
+    ids=["red", "green", "yellow, as shadows are on grass alone", "black"],
+)
 def test_dark_things_beside_the_object_are_no_shadow(ratio: tuple[float, float, float]) -> None:
     mask = box()
     image = placed(darkened(gravel(), shadow_of(mask), ratio, blur=0.7), mask)

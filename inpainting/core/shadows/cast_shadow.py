@@ -189,13 +189,18 @@ def likelihood(outline: Outline, region: Mask, ground: Ground) -> float:
 
 def has_tint_of_shadow(ratios: Ratios) -> bool:
     """Return whether all channels are darkened nearly alike along the outline."""
-    return is_grey(ratios.typical) and ratios.spread_of_tint <= 0.03 + 0.06 * ratios.strength
+    return is_grey(ratios.typical, ratios.on_leaves) and ratios.spread_of_tint <= 0.03 + 0.06 * ratios.strength
 
 
-def is_grey(logarithms: NDArray[np.float32]) -> bool:
-    """Return whether the ratios of RGB are nearly alike, and blue is not the darkest, as the sky lights shadows too."""
+def is_grey(logarithms: NDArray[np.float32], on_leaves: bool) -> bool:
+    """Return whether the ratios of RGB are nearly alike, and blue is not the darkest, as the sky lights shadows too.
+
+    On leaves blue may be: they reflect little of it but in their white highlights, which a shadow takes away.
+    """
     strength = -float(logarithms.mean())
     tint = logarithms + strength
+    if on_leaves:
+        return float(np.abs(tint).max()) <= 0.05 + 0.4 * strength
     return float(np.abs(tint).max()) <= 0.05 + 0.12 * strength and float(tint[2]) >= -0.03 - 0.05 * strength
 
 
@@ -207,7 +212,8 @@ def keeps_texture(region: Mask, ground: Ground, ratios: Ratios) -> bool:
     if core.sum() < 12 or ring.sum() < 30:
         return False
     darkened = np.median(ground.colour[core], axis=0) - np.median(ground.colour[ring], axis=0)
-    if not is_grey(darkened) or not STRENGTHS[0] < -darkened.mean() < min(STRENGTHS[1], DEEPER * ratios.strength):
+    deepest = min(STRENGTHS[1], DEEPER * ratios.strength)
+    if not is_grey(darkened, ratios.on_leaves) or not STRENGTHS[0] < -darkened.mean() < deepest:
         return False
     contrast = [float(deviation(ground.detail[where])) + NOISE for where in (core, ring)]
     if abs(float(np.log(contrast[0] / contrast[1]))) > TEXTURE:

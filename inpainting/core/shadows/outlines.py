@@ -12,6 +12,8 @@ from inpainting.core.image import Mask
 from inpainting.core.shadows.ground import Ground
 
 FEWEST_POINTS = 10
+GREEN = 0.2
+"""By how much green exceeds blue on leaves, as a natural logarithm."""
 SHARE_COMPARED = 0.5
 """The share of the outline on free ground that has ground on both sides, at least."""
 
@@ -81,6 +83,12 @@ class Ratios:
     def strength(self) -> float:
         """How much darker the inside is, over all channels."""
         return -float(self.typical.mean())
+
+    @property
+    def on_leaves(self) -> bool:
+        """Whether the ground beside the outline is green, as grass is."""
+        red, green, blue = np.median(self.outside, axis=0).tolist()
+        return bool(green >= red and green - blue > GREEN)
 
     @property
     def spread(self) -> float:
