@@ -47,7 +47,7 @@ HOW_LONG = OpenApiParameter(
     description="respond-async: answer 202 at once. wait=N: wait at most N seconds. Otherwise: wait for the result.",
 )  # fmt: skip
 KEY = OpenApiParameter(
-    "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "Idempotency-Key", {"type": "string", "minLength": 1, "maxLength": 255},
     OpenApiParameter.HEADER, description="A repeated request with the same key returns the same generation.",
 )  # fmt: skip
 DOWNLOAD = OpenApiParameter("download", str, description="If present, the response is a download with a file name.")

@@ -139,6 +139,7 @@ def test_the_texts_of_a_large_form_are_counted_before_the_next_form_is_parsed(
         (b'{"a": "\xed\xa0\x80"}', ParseError),
         (b'{"a": "\xff"}', ParseError),
         (b'{"a": "\\u0000"}', ParseError),
+        (b"\t\x0c", ParseError),
         (b'{"a": "\\\\u0000"}', {"a": "\\u0000"}),
         (b'{"a": [1e999]}', ParseError),
         (b'{"a": -1e999}', ParseError),
