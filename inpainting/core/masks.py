@@ -144,7 +144,7 @@ def scaling_note(mask: Size, image: Size, *, noun: str = MASK) -> Sentence | Non
     )
 
 
-def effective_mask(mask: Mask, settings: PaintSettings) -> Mask:
+def grown_mask(mask: Mask, settings: PaintSettings) -> Mask:
     """Return the mask after `mask_grow`. Raises InvalidRequest (`mask_empty`) if shrinking leaves nothing."""
     grown = grow(mask, settings.mask_grow)
     if settings.mask_grow < 0 and mask.any() and not grown.any():

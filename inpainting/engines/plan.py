@@ -241,7 +241,7 @@ def plan_images(request: InpaintRequest, plan: SettingsPlan, window: Window | No
         if not request.upscaler:
             return plan_enlargement(request, size, plan)
     marked, about_shadow = with_shadow(request, plan.settings)
-    mask = masks.effective_mask(masks.scale_mask(marked, size), plan.settings)
+    mask = masks.grown_mask(masks.scale_mask(marked, size), plan.settings)
     check_fits(size, plan.settings.output_format)
     lost = (*describe_losses(request.image, plan.settings.output_format), *metadata_notes(request.image, plan.settings))
     if why := nothing_to_paint(request.placement, mask):

@@ -70,7 +70,7 @@ class DiffusersLayout:
     refusals: Mapping[str, str] = field(default_factory=dict)
     """Pattern of the names of tensors and classes -> why models with one are refused."""
     component_file: str = ""
-    """The `catalog.inspection.component_file.ComponentFile` for files of one component, as "module:name".
+    """The `catalog.inspection.formats.component_file.ComponentFile` for files of one component, as "module:name".
 
     It is "" for families whose components come in a folder alone, or together in one checkpoint.
     """

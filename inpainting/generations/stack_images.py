@@ -79,7 +79,7 @@ def effective_mask(generation: Generation) -> Mask:
     settings, mask = generation.paint_settings, generation.mask.read_pixels()
     if settings.include_shadow and not generation.placement:
         mask, _ = with_shadow(generation.to_request(references=dict.fromkeys(generation.references)), settings)
-    return masks.effective_mask(mask, settings)
+    return masks.grown_mask(mask, settings)
 
 
 def made_on_hidden(stack: PhotoStack) -> frozenset[UUID]:

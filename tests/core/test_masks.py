@@ -19,9 +19,9 @@ from inpainting.core.masks import (
     bounds,
     check,
     coverage,
-    effective_mask,
     feather,
     grow,
+    grown_mask,
     invert,
     is_grey,
     normalise,
@@ -257,13 +257,13 @@ def test_a_nearly_full_mask_is_not_reported_as_full() -> None:
 def test_the_effective_mask_is_the_grown_one() -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[4, 4] = 255
-    assert np.array_equal(effective_mask(mask, PaintSettings()), mask)
-    assert coverage(effective_mask(mask, PaintSettings(mask_grow=1))) == 5 / 81
+    assert np.array_equal(grown_mask(mask, PaintSettings()), mask)
+    assert coverage(grown_mask(mask, PaintSettings(mask_grow=1))) == 5 / 81
 
 
 def test_it_refuses_to_shrink_a_mask_to_nothing() -> None:
     mask = np.zeros((9, 9), np.uint8)
     mask[3:6, 3:6] = 255
     with pytest.raises(InvalidRequest, match="shrinking the mask by 2 pixels") as refused:
-        effective_mask(mask, PaintSettings(mask_grow=-2))
+        grown_mask(mask, PaintSettings(mask_grow=-2))
     assert refused.value.code == "mask_empty"

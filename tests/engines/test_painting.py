@@ -16,7 +16,7 @@ from inpainting.core.compositing import Composite, composite, outside_mask_chang
 from inpainting.core.errors import Cancelled, EngineFailed, InvalidRequest
 from inpainting.core.geometry import Box, Size, WindowRule
 from inpainting.core.image import CanonicalImage, Mask
-from inpainting.core.masks import effective_mask
+from inpainting.core.masks import grown_mask
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines import painting
 from inpainting.engines.base import OnStep, Plan, Step
@@ -74,7 +74,7 @@ def test_every_pixel_outside_the_mask_is_unchanged(request: InpaintRequest, rule
     image = CanonicalImage(request.image.pixels.copy(), request.image.icc_profile)
     mask = request.mask.copy()
     try:
-        grown = effective_mask(mask, request.settings)
+        grown = grown_mask(mask, request.settings)
     except InvalidRequest:
         with pytest.raises(InvalidRequest, match="shrinking"):
             done(request, NoiseEngine(rule))

@@ -20,7 +20,7 @@ pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 from inpainting.catalog.specs import ModelSpec
 from inpainting.core.image import CanonicalImage
-from inpainting.core.masks import effective_mask
+from inpainting.core.masks import grown_mask
 from inpainting.core.request import InpaintRequest, PaintSettings
 from inpainting.engines.base import Step
 from inpainting.engines.erase import onnx_networks
@@ -112,7 +112,7 @@ def test_its_result_from_0_to_255_is_in_the_hole_alone(lama: ModelSpec) -> None:
 def test_the_image_is_the_photo_outside_of_the_effective_mask(lama: ModelSpec) -> None:
     request = InpaintRequest(CanonicalImage(PHOTO), mask_of(255), PaintSettings(mask_grow=9))
     (done,) = paint(planned(request, Erase(), lama), Erase(), ignore_step)
-    outside = effective_mask(request.mask, request.settings) == 0
+    outside = grown_mask(request.mask, request.settings) == 0
     assert 0 < (~outside).sum() != (request.mask > 0).sum()
     assert np.array_equal(done.image.pixels[outside], PHOTO[outside])
     assert not (done.image.pixels[~outside] == PHOTO[~outside]).all(axis=-1).any()
