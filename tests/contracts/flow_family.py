@@ -9,7 +9,6 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from diffusers import FirstBlockCacheConfig
 
 from inpainting import families
 from inpainting.catalog.inspection.formats.safetensors_header import read_header
@@ -93,7 +92,7 @@ class FlowContract(FamilyContract):
         self, model: Any, monkeypatch: pytest.MonkeyPatch, threshold: float
     ) -> None:
         if not families.get(self.family).caches_blocks:
-            pytest.skip("The family ignores the setting: diffusers' hooks do not know its blocks.")
+            pytest.skip("The family ignores the setting.")
         monkeypatch.setattr(first_block_cache, "THRESHOLDS", {"fast": threshold})
         requested, network = self.request(guidance_scale=1.0, strength=1.0), model.network
         state, _ = model.start(requested, 0, tiny_models.encoded_request(model, requested))
@@ -102,13 +101,33 @@ class FlowContract(FamilyContract):
                 (answer,) = model.predict([state])
             state.advance(answer)
         model.block_cache.remove()
-        network.enable_cache(FirstBlockCacheConfig(threshold))
+        first_block_cache.enable(network, threshold)
         with network.cache_context("the reference"):
             expected = self.reference_result(model, requested)
         network.disable_cache()
         assert_equal(state.latents, expected)
         if threshold == 100.0:
             assert not torch.allclose(state.latents, denoised(model, requested), atol=1e-3)
+
+    def test_a_skipped_step_answers_as_the_whole_one_with_the_same_latents(
+        self, model: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not families.get(self.family).caches_blocks:
+            pytest.skip("The family ignores the setting.")
+        monkeypatch.setattr(first_block_cache, "THRESHOLDS", {"fast": 0.001})
+        requested, network = self.request(guidance_scale=4.0), model.network
+        state, _ = model.start(requested, 0, tiny_models.encoded_request(model, requested))
+        (expected,) = model.predict([state])
+        whole: list[int] = []
+        blocks = getattr(network, "single_transformer_blocks", network.transformer_blocks)
+        handle = blocks[-1].attn.register_forward_hook(lambda *_: whole.append(1))
+        with model.block_cache.applied(network, state, "fast"):
+            answers = [model.predict([state])[0] for _ in range(3)]
+        handle.remove()
+        model.block_cache.remove()
+        assert whole == [1], "the others take what its blocks added"
+        for answer in answers:
+            assert_equal(answer, expected)
 
     def test_another_vae_encodes_and_decodes_as_in_the_reference_pipeline(
         self, tmp_path: Path, spec: ModelSpec

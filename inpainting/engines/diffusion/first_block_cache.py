@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from diffusers import FirstBlockCacheConfig
+import torch
+from diffusers import FirstBlockCacheConfig, Flux2Transformer2DModel
+from diffusers.hooks import HookRegistry
+from diffusers.hooks.first_block_cache import _FBC_BLOCK_HOOK, FBCBlockHook
 
 from inpainting.engines.diffusion.sampling.denoising import DenoisingState
 
@@ -42,7 +45,7 @@ class FirstBlockCache:
         """Let the steps inside the context use the cache. level: a key of THRESHOLDS."""
         if not self.is_applied or self._image is None or self._image() is not image or self._rows != image.rows:
             self.remove()
-            network.enable_cache(FirstBlockCacheConfig(THRESHOLDS[level]))
+            enable(network, THRESHOLDS[level])
             self._network, self._image, self._rows = network, weakref.ref(image), image.rows
         try:
             with network.cache_context("image"):
@@ -56,3 +59,30 @@ class FirstBlockCache:
         if self._network is not None:
             self._network.disable_cache()
         self._network = self._image = None
+
+
+class JointTailHook(FBCBlockHook):
+    """The hook of a last block that returns text and image as one tensor, where the first returns a pair.
+
+    diffusers' own takes the output of the last block to be of the first one's kind, and fails.
+    """
+
+    def new_forward(self, module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        state = self.state_manager.get_state()
+        if not state.should_compute:
+            return super().new_forward(module, *args, **kwargs)
+        output = self.fn_ref.original_forward(*args, **kwargs)
+        image, text = state.head_block_output
+        count = text.shape[1]
+        state.tail_block_residuals = (output[:, count:] - image, output[:, :count] - text)
+        return output
+
+
+def enable(network: Any, threshold: float) -> None:
+    """Let steps skip blocks, by diffusers' hooks, until `network.disable_cache()`. threshold: as of THRESHOLDS."""
+    network.enable_cache(FirstBlockCacheConfig(threshold))
+    if isinstance(network, Flux2Transformer2DModel):
+        last = HookRegistry.check_if_exists_or_initialize(network.single_transformer_blocks[-1])
+        states = last.get_hook(_FBC_BLOCK_HOOK).state_manager
+        last.remove_hook(_FBC_BLOCK_HOOK, recurse=False)
+        last.register_hook(JointTailHook(states, is_tail=True), _FBC_BLOCK_HOOK)

@@ -28,6 +28,7 @@ FLUX2_KLEIN = register(
         implementation="inpainting.families.flux2_klein.network:Flux2Klein",
         pipeline_class="Flux2KleinInpaintPipeline",
         edits=True,
+        caches_blocks=True,
         max_reference_images=4,
         overflows_float16=True,
         latent_patch=2,
