@@ -205,9 +205,13 @@ class Window:
         return self.work.width / self.box.size.width, self.work.height / self.box.size.height
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the window as it is stored, and as the API shows it but for the passes."""
+        """Return the window as it is stored."""
         passes = {"passes": [box.to_list() for box in self.passes]} if self.passes else {}
         return {"window": self.box.to_list(), "work_size": [self.work.width, self.work.height], **passes}
+
+    def to_answer(self) -> dict[str, Any]:
+        """Return the window as the API shows it, with its scale."""
+        return {**self.to_dict(), "scale": [round(side, 4) for side in self.scale]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Window:

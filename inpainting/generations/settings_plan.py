@@ -118,11 +118,11 @@ class _FormPlan:
     def window(self, plan: SettingsPlan, marked: Marked | None) -> dict[str, Any]:
         """The part of the image that the engine would get, and the size at which it would work."""
         if marked is None:
-            return {"window": None, "work_size": None}
+            return {"window": None, "work_size": None, "scale": None}
         whole, grown = Box.whole(marked.image), marked.box
         if plan.settings.mask_grow > 0:
             grown = marked.box.expanded(plan.settings.mask_grow).clipped(whole)
-        return plan_window(grown, marked.image, plan.window_rule).to_dict()
+        return plan_window(grown, marked.image, plan.window_rule).to_answer()
 
     @property
     def inserts(self) -> bool:

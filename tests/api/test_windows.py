@@ -70,6 +70,7 @@ def test_a_small_mask_is_scaled_up_to_the_models_size(
     painted = alices_program.post("/api/img2img", body(**fields)).json()["metadata"]["results"][0]
     assert (painted["window"], painted["work_size"]) == (planned["window"], planned["work_size"])
     assert painted["work_size"] == [64, 64]
+    assert planned["scale"] == [round(64 / side, 4)] * 2
 
 
 def test_a_plan_without_images_has_the_window_of_a_mask_that_will_be_sent(alices_program: Client) -> None:
@@ -81,13 +82,13 @@ def test_a_plan_without_images_has_the_window_of_a_mask_that_will_be_sent(alices
     }
     answer = alices_program.post("/api/plan/", fields, content_type="application/json").json()
     assert answer["window"] == alices_program.post("/api/plan/", body(only_masked_padding=6)).json()["window"]
-    assert answer["work_size"] == [64, 64]
+    assert (answer["work_size"], answer["scale"]) == ([64, 64], [2, 2])
     grown = alices_program.post("/api/plan/", {**fields, "mask_grow": 20}, content_type="application/json").json()
     assert sides(grown["window"]) == (80, 80)  # a multiple of the model's
     outside = alices_program.post("/api/plan/", {**fields, "mask_box": [0, 0, 600, 9]}, content_type="application/json")
     assert (outside.status_code, outside.json()["field"]) == (400, "mask_box")
     without = alices_program.post("/api/plan/", {"engine": "diffusion"}, content_type="application/json").json()
-    assert (without["window"], without["work_size"]) == (None, None)
+    assert (without["window"], without["work_size"], without["scale"]) == (None, None, None)
 
 
 @pytest.mark.parametrize("asked", [{"only_masked_padding": 6}, {"context_factor": 1.6}])

@@ -117,7 +117,7 @@ def plan_with_images(request: InpaintRequest, submission: Submission) -> dict[st
         "mask": "data:image/png;base64," + base64.b64encode(png).decode(),
         "quality": settings.quality,
         "coverage": round(masks.coverage(plan.mask), 6),
-        **window.to_dict(),
+        **window.to_answer(),
         **({} if (box := insert_box(plan)) is None else {"insert_box": box}),
         "estimate_seconds": estimator_for(plan.engine.name).seconds([work])[0],
         "ignored": ignored_setting_names(plan.ignored, settings.to_dict()),

@@ -23,6 +23,7 @@ IMAGE_SIZE = (
     "Without an image: the width and height of the one that will be sent, for its window or the size of its upscaling."
 )
 PLANNED_ENGINE = f"{ENGINE} With upscale, the fields are those of POST /api/upscale."
+WINDOW_SCALE = "How many times as large work_size is as the window, across and down."
 MASK_BOX = "Left, top, right and bottom of what its mask will mark, right and bottom exclusive."
 
 SENT_IMAGES = "Without an image: the names of the conditioning images that will be sent, such as insert_image."
@@ -113,6 +114,7 @@ class PlanAnswer(Success):
         description="Left, top, right, bottom of what the engine would get; null without image_size and mask_box."
     )
     work_size: list[int] | None = Field(description="Width, height at which it would work.")
+    scale: list[float] | None = Field(description=WINDOW_SCALE)
     form: FormOfferAnswer
 
 
@@ -159,7 +161,8 @@ class ImagePlanAnswer(Success):
     quality: int | None = Field(description="Of the result files; null where they are PNG.")
     coverage: float = Field(ge=0, le=1)
     window: list[int] = Field(description="Left, top, right, bottom.")
-    work_size: list[int] = Field(description="Width, height.")
+    work_size: list[int] = Field(description="Width, height at which the engine works.")
+    scale: list[float] = Field(description=WINDOW_SCALE)
     insert_box: Optional[list[int]] = Field(
         None, description="Left, top, right, bottom of insert_image where it is placed; it may reach beyond the image."
     )
