@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support import tiny_networks
+from inpainting.families.rrdbnet import rrdbnet_shapes
+from tests.support import tiny_networks, tiny_upscalers
 from tests.support.published_headers import (
     Shape,
     Tensors,
@@ -417,7 +418,9 @@ FILES: dict[str, Callable[[], Tensors]] = {
     "embeddings/sd2-style.safetensors": lambda: one("emb_params", 4, 1024),
     "embeddings/badhandv4.pt": dict,
     "style_models/flux1-redux-dev.safetensors": redux,
-    "upscale_models/4x-UltraSharp.safetensors": lambda: one("model.0.weight", 64, 3, 3, 3),
+    "upscale_models/4x-UltraSharp.safetensors": lambda: tensors(
+        tiny_upscalers.with_names_of_esrgan(rrdbnet_shapes(tiny_upscalers.PUBLISHED), tiny_upscalers.PUBLISHED), "F32"
+    ),
     "inpaint/big-lama.pt": dict,
     "inpaint/migan_traced.pt": dict,
     "inpaint/MAT_Places512_G_fp16.safetensors": lambda: (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +17,13 @@ from inpainting.families.srvgg import SRVGGSizes, srvgg_shapes
 from inpainting.families.super_resolution import Reconstruction, Upsampler
 from inpainting.families.swinir import SwinIRSizes, swinir_shapes
 
+T = TypeVar("T")
 Array = NDArray[np.float64]
 Weights = dict[str, NDArray[np.float32]]
 X2 = RRDBNetSizes(features=8, growth=4, blocks=2, doublings=2, unshuffle=2)
 X4 = RRDBNetSizes(features=8, growth=4, blocks=2, doublings=2, unshuffle=1)
+PUBLISHED = RRDBNetSizes(features=64, growth=32, blocks=23, doublings=2, unshuffle=1)
+"""Of ESRGAN, 4x-UltraSharp and most others that enlarge four times."""
 COMPACT = SRVGGSizes(features=8, layers=3, scale=4)
 
 SHUFFLED = Reconstruction(16, Upsampler.PIXELSHUFFLE, 64, 2, 1)
@@ -109,8 +112,8 @@ def computed_tensors(variant: str) -> dict[str, NDArray[Any]]:
     return tensors
 
 
-def with_names_of_esrgan(weights: Weights, sizes: RRDBNetSizes) -> Weights:
-    """The tensors by the names of the first version of ESRGAN, whose last layers are numbered."""
+def with_names_of_esrgan(weights: Mapping[str, T], sizes: RRDBNetSizes) -> dict[str, T]:
+    """The tensors, or their shapes, by the names of the first version of ESRGAN, whose last layers are numbered."""
     after = {"conv_first": "model.0", "conv_body": f"model.1.sub.{sizes.blocks}"}
     after |= {f"conv_up{number}": f"model.{3 * number}" for number in range(1, sizes.doublings + 1)}
     after |= {"conv_hr": f"model.{3 * sizes.doublings + 2}", "conv_last": f"model.{3 * sizes.doublings + 4}"}

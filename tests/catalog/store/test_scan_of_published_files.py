@@ -185,6 +185,7 @@ NEW = {
         f"loras/{name}.safetensors": f"lora flux2-klein, {name}"
         for name in ("klein-kohya", "klein-diffusers", "klein-attention", "klein-9b", "klein-by-name-of-base")
     },
+    "upscale_models/4x-UltraSharp.safetensors": "checkpoint rrdbnet, 4x-ultrasharp",
     "inpaint/lama_fp32.onnx": "checkpoint lama, lama_fp32",
     "inpaint/migan_pipeline_v2.onnx": "checkpoint migan, migan_pipeline_v2",
 }
@@ -330,7 +331,6 @@ LEFT = {
     ),
     "controlnet/t2iadapter_canny_sd15v2.safetensors": "It is a T2I-Adapter, which is not supported.",
     "controlnet/control-lora-canny-rank256.safetensors": "It is a Control-LoRA, which is not supported.",
-    "upscale_models/4x-UltraSharp.safetensors": "No model or adapter that is supported holds “model.0.weight”.",
     "inpaint/big-lama.pt": (
         "A .pt file may hold a pickle, which can run any program. Its name is that of LaMa, which “python "
         "manage.py pull_model lama” gets as .onnx."
