@@ -1,16 +1,19 @@
-"""No answer, stored error or webhook says where a model's files are on the server, whatever is wrong with them."""
+"""No answer, stored error, webhook or event says where files are on the server, whatever is wrong with them."""
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import sys
 from collections.abc import Callable
-from io import StringIO
+from contextlib import suppress
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
@@ -19,13 +22,19 @@ pytest.importorskip("torch", reason="diffusion is not installed")
 pytest.importorskip("onnxruntime", reason="the erase engine is not installed")
 
 import numpy as np
+from PIL import Image
 from safetensors.numpy import save_file
 
+from accounts.models import User
 from inpainting.catalog.inspection.files import ONNX, WEIGHTS
+from inpainting.core.codecs import decoders
+from inpainting.core.places import PLACE
 from inpainting.engines.base import Queue
+from inpainting.engines.quick_fill.engine import QuickFill
 from inpainting.generations import analyses, submit
 from inpainting.models import Analysis, Generation, Status, WebhookDelivery
-from inpainting.networks.load_errors import PLACE
+from inpainting.realtime import events
+from inpainting.storage import DurableFileSystemStorage
 from inpainting.webhooks import message_body
 from inpainting.worker.run import run_waiting
 from tests.api.bodies import shape_a, text, upload
@@ -213,3 +222,74 @@ def test_the_errors_of_damaged_models_name_no_place_on_the_server(
     for said in (*(answer.content.decode() for answer in answers), *errors, *webhooks):
         assert not [place for place in (str(tmp_path), sys.prefix, str(ROOT)) if place in said], said
     assert [error for error in errors if PLACE.search(error)] == []
+
+
+SECRET = "/srv/secret"
+PLACES = {
+    "the engine": (QuickFill, "inpaint"),
+    "what is stored": (DurableFileSystemStorage, "_save"),
+    "what is read": (DurableFileSystemStorage, "_open"),
+    "an upload": (MemoryFileUploadHandler, "receive_data_chunk"),
+    "a decoder": (decoders.Image, "open"),
+}
+"""Where an error of the system is raised -> the class or module and the name of its function."""
+
+
+def body_of(answer: Any) -> bytes:
+    """The body, as far as it is sent: that of a stored file breaks off where the file cannot be read."""
+    sent = b""
+    with suppress(OSError):
+        for chunk in answer if answer.streaming else [answer.content]:
+            sent += chunk
+    return sent
+
+
+@pytest.mark.parametrize(("where", "number"), each_value_once([*PLACES], [None, errno.EIO, errno.EACCES, errno.ENOENT]))
+def test_the_errors_of_the_system_name_no_place_on_the_server(
+    where: str,
+    number: int | None,
+    alice: User,
+    alices_program: Client,
+    photo_png: bytes,
+    mask_png: bytes,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """number: of the error; None for one with a sentence alone."""
+    browser, raised, sent = Client(raise_request_exception=False), list[OSError](), list[Any]()
+    alices_program.raise_request_exception = False
+    browser.force_login(alice)
+
+    def fail(*arguments: Any, **named: Any) -> Any:
+        file = f"{SECRET}/disk/picture"
+        raised.append(OSError(f"cannot read {file}") if number is None else OSError(number, "refused", file))
+        raise raised[-1]
+
+    def ask(image: bytes, **headers: str) -> Any:
+        fields = shape_a(image, mask_png, prompt="", engine="quick-fill", webhook_url=HOOK)
+        return alices_program.post("/api/img2img", fields, headers=headers)
+
+    gif = BytesIO()
+    Image.open(BytesIO(photo_png)).save(gif, "GIF")
+    monkeypatch.setattr(events, "publish", lambda *arguments: sent.append(arguments))
+    assert ask(photo_png).status_code == 200
+    with monkeypatch.context() as waiting:
+        waiting.setattr(submit, "notify_workers", lambda queue: None)
+        assert ask(photo_png, **ASYNC).status_code == 202
+    painted, queued = Generation.objects.order_by("created_at")
+    monkeypatch.setattr(*PLACES[where], fail)
+    run_waiting(Queue.CPU)
+    answers = [ask(photo_png), ask(gif.getvalue())]
+    answers += [alices_program.post("/api/upload-mask", {"mask": upload(mask_png)})]
+    answers += [alices_program.post("/api/plan/", {"image": upload(gif.getvalue()), "engine": "quick-fill"})]
+    for one in (painted, queued):
+        path = reverse("generation-detail", args=[one.pk])
+        below = ("", "source/", "source/preview/", "mask/", "images/0/", "images/0/?format=jpeg", "stack/")
+        answers += [alices_program.get(path + name) for name in below]
+        answers += [browser.get(reverse("generation", args=[one.pk]))]
+    answers += [browser.get(reverse(name)) for name in ("history", "storage", "editor")]
+    assert raised
+    texts = [body_of(answer) for answer in answers]
+    texts += [message_body(delivery) or b"" for delivery in WebhookDelivery.objects.all()]
+    said = [data.decode(errors="replace") for data in texts]
+    said += [one.error_message for one in Generation.objects.all()] + [repr(event) for event in sent]
+    assert [words for words in said if SECRET in words] == []

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
+from inpainting.core.places import without_places
 from inpainting.core.sentences import sentence
-from inpainting.networks.load_errors import MAX_CHARACTERS, reason_of, without_places
+from inpainting.networks.load_errors import MAX_CHARACTERS, reason_of
 from inpainting.translation import translated
 
 MODEL = Path("/srv/My Models/kitten")

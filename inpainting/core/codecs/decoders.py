@@ -17,6 +17,7 @@ from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from inpainting.core.codecs.parsed_file import DecodingFailed
 from inpainting.core.geometry import Size, row_strips
 from inpainting.core.image import Pixels
+from inpainting.core.places import without_places
 from inpainting.core.sentences import sentence
 
 PILLOW_ERRORS: tuple[type[Exception], ...] = (
@@ -60,7 +61,7 @@ def decode_with_opencv(*data: bytes | memoryview, size: Size | None = None) -> P
         else:
             pixels = cv2.imdecode(np.frombuffer(b"".join(data), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:
-        raise DecodingFailed(error.err or str(error)) from error
+        raise DecodingFailed(error.err or without_places(str(error))) from error
     if pixels is None:
         raise DecodingFailed(sentence("its image data cannot be decoded"))
     if pixels.ndim == 2:
@@ -88,7 +89,7 @@ def decode_with_pillow(data: bytes, format: str) -> Image.Image:
     except UnidentifiedImageError as error:  # its message is the address of the buffer
         raise DecodingFailed(sentence("its image data cannot be decoded")) from error
     except PILLOW_ERRORS as error:
-        raise DecodingFailed(str(error)) from error
+        raise DecodingFailed(without_places(str(error))) from error
     return image
 
 
@@ -102,5 +103,5 @@ def decode_with_libheif(data: bytes) -> Pixels:
         # A copy, because the array's memory is freed with the image; and without the padding of its rows.
         pixels = np.array(np.asarray(image)[:, : image.size[0]])
     except PILLOW_ERRORS as error:
-        raise DecodingFailed(str(error) or sentence("its image data cannot be decoded")) from error
+        raise DecodingFailed(without_places(str(error)) or sentence("its image data cannot be decoded")) from error
     return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels

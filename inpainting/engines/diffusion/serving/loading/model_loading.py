@@ -30,6 +30,7 @@ from inpainting.catalog.inspection.inpaint_patch import patch_of
 from inpainting.catalog.inspection.model_files import check_model
 from inpainting.catalog.specs import Kind, LoraSpec, ModelSpec, install_hint
 from inpainting.core.errors import EngineFailed
+from inpainting.core.places import without_places
 from inpainting.core.sentences import sentence
 from inpainting.engines.diffusion.inpaint_patch import apply_patch
 from inpainting.engines.diffusion.serving.loading.adapter_loading import variant_in, weights_variant
@@ -53,7 +54,6 @@ from inpainting.families.layouts import DiffusersLayout
 from inpainting.networks.device.float8 import keep_float8
 from inpainting.networks.device.hardware import Hardware, Offload
 from inpainting.networks.device.quantization import NETWORKS, is_quantized, predicted_bytes, quantize, read_gguf
-from inpainting.networks.load_errors import without_places
 from inpainting.networks.load_lock import serialize
 from inpainting.networks.unreadable_files import READ_ERRORS, unreadable
 
