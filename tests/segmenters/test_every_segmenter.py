@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO, StringIO
@@ -209,3 +210,26 @@ def test_hints_that_are_read_are_taken_and_others_are_refused(install: Callable[
 def post(program: Client, name: str, fields: dict[str, Any]) -> Any:
     body = {"image": text(png(disc())), "segmenter": name, "store": False, **fields}
     return program.post("/api/masks/", body, content_type="application/json")
+
+
+@pytest.mark.full
+@EVERY
+def test_a_photo_of_40_megapixels_is_segmented_in_bounded_memory(
+    install: Callable[[str], Segmenter], name: str
+) -> None:
+    """What NumPy allocates beside the image of 120 MB; the memory of ONNX Runtime and torch is not counted."""
+    segmenter = install(name)
+    candidates_of(segmenter, CanonicalImage(disc()), marked(segmenter))  # which loads the network
+    large = CanonicalImage(np.repeat(np.repeat(disc(), 90, axis=0), 82, axis=1))
+    selection = marked(segmenter)
+    scaled = replace(selection, points=tuple(Point(point.x * 82, point.y * 90) for point in selection.points))
+    if selection.box is not None:
+        scaled = replace(scaled, box=Box(25 * 82, 5 * 90, 65 * 82, 35 * 90))
+    tracemalloc.start()
+    try:
+        mask = candidates_of(segmenter, large, scaled)[0].mask
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert mask.shape == (large.size.height, large.size.width)
+    assert most < 16 * large.size.area, "bytes for each pixel"
