@@ -27,7 +27,6 @@ from safetensors.numpy import save_file
 
 from accounts.models import User
 from inpainting.catalog.inspection.files import ONNX, WEIGHTS
-from inpainting.core.codecs import decoders
 from inpainting.core.places import PLACE
 from inpainting.engines.base import Queue
 from inpainting.engines.quick_fill.engine import QuickFill
@@ -230,7 +229,7 @@ PLACES = {
     "what is stored": (DurableFileSystemStorage, "_save"),
     "what is read": (DurableFileSystemStorage, "_open"),
     "an upload": (MemoryFileUploadHandler, "receive_data_chunk"),
-    "a decoder": (decoders.Image, "open"),
+    "a decoder": (Image, "open"),
 }
 """Where an error of the system is raised -> the class or module and the name of its function."""
 

@@ -61,7 +61,7 @@ class FirstBlockCache:
         self._network = self._image = None
 
 
-class JointTailHook(FBCBlockHook):
+class JointTailHook(FBCBlockHook):  # type: ignore[misc]  # diffusers ships no types
     """The hook of a last block that returns text and image as one tensor, where the first returns a pair.
 
     diffusers' own takes the output of the last block to be of the first one's kind, and fails.
