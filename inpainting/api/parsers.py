@@ -6,13 +6,14 @@ and stop all other threads for seconds. So values are counted before anything is
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import re
 import threading
 from abc import abstractmethod
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from typing import IO, Any, ClassVar, cast
@@ -122,8 +123,19 @@ def finite(text: str) -> float:
     return number
 
 
-def one_at_a_time(is_large: bool) -> AbstractContextManager[object]:
-    return _large_body if is_large else nullcontext()
+@contextmanager
+def one_at_a_time(is_large: bool) -> Iterator[None]:
+    """Parse a large body while no other one is parsed, and without garbage collections: they would look again and again
+    at values that all stay, for half of the time, and let no other thread run meanwhile."""
+    if not is_large:
+        yield
+        return
+    with _large_body:
+        gc.disable()
+        try:
+            yield
+        finally:
+            gc.enable()
 
 
 class LimitedBodyParser(BaseParser):

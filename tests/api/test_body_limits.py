@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from io import BytesIO
 from types import SimpleNamespace
@@ -114,12 +115,17 @@ def test_an_urlencoded_form_of_many_escapes_is_refused(alices_program: Client) -
     assert (status, problem["code"], problem["limit"]) == (400, "body_too_many_values", 400_000)
 
 
-def test_large_bodies_are_parsed_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    held: list[bool] = []
-    monkeypatch.setattr(parsers, "json_object", lambda text, storable: held.append(parsers._large_body.locked()))
+def test_large_bodies_are_parsed_one_at_a_time_and_without_garbage_collections(monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[tuple[bool, bool]] = []
+
+    def note(text: str, storable: bool) -> None:
+        held.append((parsers._large_body.locked(), gc.isenabled()))
+
+    monkeypatch.setattr(parsers, "json_object", note)
     for size in (100, parsers.LARGE_BYTES):
         parsers.JsonObjectParser().parse(BytesIO(b" " * size + b"{}"))
-    assert held == [False, True]
+    assert held == [(False, True), (True, False)]
+    assert gc.isenabled()
 
 
 def test_the_texts_of_a_large_form_are_counted_before_the_next_form_is_parsed(
