@@ -2,9 +2,9 @@
 
     python -m benchmarks.walks [--repeats 3]
 
-- sample: open the first page, paint over the rocket of the sample photo, press Erase (goal: 10 s);
-- own photo: open the first page, choose a photo of 1280 x 853 pixels, sign up, paint over a part, press Erase (goal:
-  20 s);
+- sample: open the first page, paint over the rocket of the sample photo, press Remove (goal: 5 s);
+- own photo: open the first page, choose a photo of 1280 x 853 pixels, sign up, paint over a part, press Remove
+  (goal: 10 s);
 - large: in the editor, open a photo of 6000 x 4000 pixels and cover it by six strokes of the largest brush.
 
 The script does not wait between its steps, so these are the seconds that the pages and the server take. Each repeat
