@@ -175,7 +175,8 @@ const queue = new Queue(
   { button: $("queue-button"), count: $("queue-count"), list: $("queue-list"), clear: $("queue-clear"), panel: $("queue") },
   {
     onOpen: (id) => opening.openGeneration(id, { isFollowed: true }),
-    onEnded(generation) {
+    async onEnded(generation) {
+      await opening.shown // while a draft is opened, the filmstrip begins anew with its photo
       filmstrip.addIfRelated(generation, painting.photoOf(generation.id))
       steps.ended()
       notices.ended(generation)

@@ -15,13 +15,13 @@ export class Opening {
   resumed = null // once there is a draft: that it is shown
 
   /** @type {Promise<void> | null} */
-  #shown = null // that the photo and mask of the document are shown
+  shown = null // that the photo and mask of the document are shown
   #parts
 
   /** @param {{store: import("editor/document/store").Store, photos: import("editor/flow/photos").Photos,
    *    painting: import("editor/flow/painting").Painting, job: import("job/job").Job,
    *    filmstrip: import("editor/flow/filmstrip").Filmstrip, settingsForm: import("editor/flow/painting").SettingsForm, resumeDrawing: () => void}} parts
-   *  of the editor; resumeDrawing: goes on with what was drawn by clicks */
+   *  of the editor; resumeDrawing: resumes what was drawn by clicks */
   constructor(parts) {
     this.#parts = parts
   }
@@ -30,7 +30,7 @@ export class Opening {
   showDocument() {
     showMessage("generate", "")
     showMessage("mask", "")
-    this.#shown = reportErrors("photo", () => this.#parts.photos.showDocument())
+    this.shown = reportErrors("photo", () => this.#parts.photos.showDocument())
   }
 
   /** Takes over a draft that is in the store. @param {Document} document */
@@ -72,7 +72,7 @@ export class Opening {
   async #resume({ settings, generation, step, requests }) {
     const { store, photos, painting, job, filmstrip, settingsForm, resumeDrawing } = this.#parts
     if (Object.keys(settings).length) await settingsForm.fill(settings)
-    await this.#shown
+    await this.shown
     if (job.isRunning || !photos.photo) return
     if (opensAnother(store.document.generation)) return photos.edit()
     const last = requests.at(-1)

@@ -1,5 +1,5 @@
 // The queue panel: the generations of this person that wait or run, whatever device they were sent from, and what has ended
-// and is not looked at yet: while the page is open, or after it was left to the queue, on any device. One socket tells of
+// and is not looked at yet: while the page is open, or after it was left to the queue, on any device. One socket sends
 // all that changes (docs/use/live.md).
 
 import { get, post } from "api"
@@ -56,7 +56,11 @@ export class Queue {
     const former = this.#left
     this.#left = ids
     for (const id of former) if (!ids.includes(id)) this.#entries.delete(id) // it was looked at on another device
-    for (const id of ids) if (!this.#entries.has(id)) this.#ask(this.#enter(id, {}))
+    for (const id of ids) {
+      const entry = this.#entries.get(id)
+      if (!entry) this.#ask(this.#enter(id, {}))
+      else if (!former.includes(id) && entry.generation && hasEnded(entry)) this.#listeners.onEnded(entry.generation) // its request was answered after its end
+    }
     this.#show()
   }
 
