@@ -101,7 +101,7 @@ def release_own() -> None:
 class Waiting:
     """Work beside that of the queues.
 
-    rows: those that tell of it, limited where they may be many; each poll looks whether there are any.
+    rows: those of the work, limited where they may be many; each poll looks whether there are any.
     start: starts it, on another thread where it takes long, and returns whether there was any for this process.
     """
 

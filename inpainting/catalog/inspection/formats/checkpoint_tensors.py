@@ -38,14 +38,7 @@ def check_tensors(header: Mapping[str, Any], layout: DiffusersLayout, file: str)
             raise ModelRefused(sentence("{file} holds {name}, {reason}", file=file, name=quote(name), reason=reason))
     for name, tensor in header.items():
         if is_weight(name, layout) and tensor["dtype"] not in FLOATS:
-            raise ModelRefused(
-                sentence(
-                    "{file} is quantised: {name} holds {type} numbers.",
-                    file=file,
-                    name=quote(name),
-                    type=tensor["dtype"],
-                )
-            )
+            raise quantised(file, name, tensor["dtype"])
     check_scales(header, file)
 
 
@@ -72,15 +65,15 @@ def check_numbers(header: Mapping[str, Any], file: str, *, may_be_scaled: bool =
     for name, tensor in header.items():
         is_scale = name.endswith(SCALES) and not may_be_scaled
         if is_scale or (name.endswith(WEIGHT) and tensor["dtype"] not in FLOATS):
-            raise ModelRefused(
-                sentence(
-                    "{file} is quantised: {name} holds {type} numbers.",
-                    file=file,
-                    name=quote(name),
-                    type=tensor["dtype"],
-                )
-            )
+            raise quantised(file, name, tensor["dtype"])
     check_scales(header, file)
+
+
+def quantised(file: str, name: str, type: str) -> ModelRefused:
+    """Return the error for a weight of numbers that are not computed with. type: as in the header of the file."""
+    return ModelRefused(
+        sentence("{file} is quantised: {name} holds {type} numbers.", file=file, name=quote(name), type=type)
+    )
 
 
 def scaled_weights(header: Mapping[str, Any]) -> dict[str, str]:

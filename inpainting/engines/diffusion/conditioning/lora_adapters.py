@@ -163,7 +163,7 @@ class LoadedLoras:
         except READ_ERRORS as error:
             raise unreadable(sentence("The LoRA {slug}", slug=spec.slug), path, error, "lora_unavailable") from error
         by_name = layers_by_name(self._components, self._original_name)
-        with fitting(lora):
+        with refuse_unfit(lora):
             tensors = current_names(tensors)
             deltas = deltas_of(tensors, by_name, lora_configuration(path) or {})
         return LoraFile(deltas, tuple(name for name in tensors if not is_known(name, by_name)))
@@ -265,7 +265,7 @@ class LoadedLoras:
 
 
 @contextmanager
-def fitting(lora: ActiveLora) -> Iterator[None]:
+def refuse_unfit(lora: ActiveLora) -> Iterator[None]:
     """Raise EngineFailed, `lora_unfit`, for an error of a LoRA that was made for a model of another shape."""
     try:
         yield

@@ -38,7 +38,7 @@ export class Notices {
     this.notify(isDone ? gettext("Your photo is painted") : gettext("A photo could not be painted"), { isDone, seconds: seconds ?? 0, body: name })
   }
 
-  /** Nobody is told who looks at the page, nor by a notification what was short.
+  /** Does nothing while the page is looked at, and shows no notification of what was short.
    *  @param {string} text @param {{isDone: boolean, seconds: number, body?: string}} about isDone: not failed; seconds: how long it took */
   notify(text, { isDone, seconds, body }) {
     if (!document.hidden) return

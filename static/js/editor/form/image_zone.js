@@ -14,7 +14,7 @@ import { reportErrors } from "editor/form/messages"
 export class ImageZone {
   #limits
   #onChange
-  #fileId = "" // the file's id
+  #fileId = ""
   /** @type {((bitmap: ImageBitmap) => void) | null} */
   onRead = null // called with the image of each file that is taken
 

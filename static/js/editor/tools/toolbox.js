@@ -45,7 +45,7 @@ import { stem } from "format"
  *  @property {() => void} [leave] the pointer is over the surface no more
  *  @property {() => void} [finish] ends what is drawn
  *  @property {() => void} [forget] the next use continues nothing
- *  @property {(begun: import("editor/document/document").Begun) => void} [resume] goes on with what was drawn by clicks
+ *  @property {(begun: import("editor/document/document").Begun) => void} [resume] resumes what was drawn by clicks
  *  @property {() => import("editor/tools/guides").Guide[]} [guides] lines over the photo
  *  @property {(point: Point) => string} [cursorAt]
  *  @property {number} [ring] the diameter of what it paints
@@ -168,7 +168,7 @@ export class Toolbox {
     this.#listeners.add(listener)
   }
 
-  /** Goes on with the polygon that was begun before the page was loaded. */
+  /** Resumes the polygon that was begun before the page was loaded. */
   resume() {
     const { begun } = this.store.document
     if (!begun || !this.isEditing()) return
